@@ -1,0 +1,186 @@
+//! The wire `/meshwork/1`: what nodes ask of one another, in frames with many requests in flight on one stream.
+//!
+//! Every frame is a u32 length and one bincode [`WireFrame`]. Variants are only ever added at the end of an enum; a
+//! change of a body needs a new protocol version, and the previous one stays understood.
+
+pub mod admission;
+
+use crate::artifact::ArtifactPiece;
+use crate::discovery::{Advertisement, Announce, Announced, ListPeers, PeerView};
+use crate::executor::{CallTool, StopTask, ToolInfo, ToolOutput};
+use crate::node::{Shutdown, ShutdownStarted};
+use crate::queue::{
+    Cancel, Claim, Claimed, Finish, Finished, GetTask, List, QueueStats, Renew, Renewal, Resubmit, Stats,
+    Submit, Submitted, TaskPage, Update,
+};
+use crate::task::TaskView;
+use crate::{Cid, MeshError};
+use serde::{Deserialize, Serialize};
+
+/// Protocol id of the request streams.
+pub const MESHWORK_PROTOCOL: &str = "/meshwork/1";
+/// Protocol id of the handshake that admits a connection.
+pub const ADMISSION_PROTOCOL: &str = "/meshwork/admit/1";
+/// Largest frame, in bytes: an inline payload or an artifact piece, and room around it.
+pub const MAX_WIRE_FRAME: usize = 4 * 1024 * 1024;
+
+/// One frame on a request stream. Both sides may send requests on it.
+#[allow(clippy::large_enum_variant, reason = "a frame is made, encoded and dropped")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum WireFrame {
+    /// A question.
+    Request {
+        /// Chosen by the asker, unique among its open requests on the stream.
+        id: u64,
+        /// The asker waits so long, in milliseconds.
+        deadline_ms: u64,
+        /// For what.
+        request: MeshRequest,
+    },
+    /// The answer to the other side's request.
+    Reply {
+        /// The request's id.
+        id: u64,
+        /// What came of it.
+        result: Result<MeshReply, MeshError>,
+    },
+    /// The asker does not wait any more: the answer would be dropped.
+    Abandon {
+        /// The request's id.
+        id: u64,
+    },
+}
+
+macro_rules! mesh_calls {
+    ($($(#[$doc:meta])* $variant:ident($body:ty) => $reply:ident($answer:ty), $name:literal;)*) => {
+        /// What can be asked of a node, by a peer or by its own gateway.
+        #[allow(clippy::large_enum_variant, reason = "a request is moved a few times and then encoded")]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub enum MeshRequest { $($(#[$doc])* $variant($body),)* }
+
+        impl MeshRequest {
+            /// Stable name in metrics and logs.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+        }
+
+        $(impl MeshCall for $body {
+            type Answer = $answer;
+
+            fn into_request(self) -> MeshRequest {
+                MeshRequest::$variant(self)
+            }
+
+            fn answer(reply: MeshReply) -> Option<$answer> {
+                match reply { MeshReply::$reply(answer) => Some(answer), _ => None }
+            }
+        })*
+    };
+}
+
+/// A body of a [`MeshRequest`] that knows the type of its answer.
+pub trait MeshCall: Sized {
+    /// The answer.
+    type Answer;
+
+    /// The request with this body.
+    fn into_request(self) -> MeshRequest;
+
+    /// The answer inside a reply; none when the reply belongs to another request.
+    fn answer(reply: MeshReply) -> Option<Self::Answer>;
+}
+
+mesh_calls! {
+    /// Queue: accept a task.
+    Submit(Submit) => Submitted(Submitted), "submit";
+    /// Queue: give work, or wait for it.
+    Claim(Claim) => Claimed(Claimed), "claim";
+    /// Queue: renew leases.
+    Renew(Renew) => Renewed(Vec<Renewal>), "renew";
+    /// Queue: end an attempt.
+    Finish(Finish) => Finished(Finished), "finish";
+    /// Queue: give up a task.
+    Cancel(Cancel) => Submitted(Submitted), "cancel";
+    /// Queue: change a task.
+    Update(Update) => Task(TaskView), "update";
+    /// Queue: run a finished task again.
+    Resubmit(Resubmit) => Submitted(Submitted), "resubmit";
+    /// Queue: read a task, perhaps waiting for its end.
+    GetTask(GetTask) => Task(TaskView), "get_task";
+    /// Queue: list tasks.
+    List(List) => Tasks(TaskPage), "list";
+    /// Queue: counts.
+    Stats(Stats) => Stats(QueueStats), "stats";
+    /// Executor: run a tool now.
+    CallTool(CallTool) => ToolOutput(ToolOutput), "call_tool";
+    /// Executor: what tools are there.
+    ListTools(ListNodeTools) => Tools(Vec<ToolInfo>), "list_tools";
+    /// Executor: stop working on a task.
+    StopTask(StopTask) => Done(()), "stop_task";
+    /// Discovery: known peers.
+    ListPeers(ListPeers) => Peers(Vec<PeerView>), "list_peers";
+    /// Discovery: announce to all peers.
+    Announce(Announce) => Announced(Announced), "announce";
+    /// Discovery: this is what I offer; answered with what the other offers.
+    Advertise(Advertisement) => Advertised(Advertisement), "advertise";
+    /// Artifacts: a piece of one.
+    ReadArtifact(ReadPiece) => Piece(ArtifactPiece), "read_artifact";
+    /// Root: drain, and perhaps stop.
+    Shutdown(Shutdown) => ShuttingDown(ShutdownStarted), "shutdown";
+}
+
+/// What a node answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a reply is moved a few times and then encoded; boxing would cost an allocation each"
+)]
+pub enum MeshReply {
+    /// A task was accepted, cancelled or put back.
+    Submitted(Submitted),
+    /// Work.
+    Claimed(Claimed),
+    /// What became of the leases, in the order asked.
+    Renewed(Vec<Renewal>),
+    /// What became of the task.
+    Finished(Finished),
+    /// A task.
+    Task(TaskView),
+    /// A page of tasks.
+    Tasks(TaskPage),
+    /// Counts.
+    Stats(QueueStats),
+    /// A tool's result.
+    ToolOutput(ToolOutput),
+    /// Tools.
+    Tools(Vec<ToolInfo>),
+    /// Nothing to say but that it is done.
+    Done(()),
+    /// Peers.
+    Peers(Vec<PeerView>),
+    /// The result of an announcement.
+    Announced(Announced),
+    /// What the node offers.
+    Advertised(Advertisement),
+    /// A piece of an artifact.
+    Piece(ArtifactPiece),
+    /// The drain has begun.
+    ShuttingDown(ShutdownStarted),
+}
+
+/// Asks for the tools of the node itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListNodeTools;
+
+/// Asks for a piece of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadPiece {
+    /// Which artifact.
+    pub cid: Cid,
+    /// First byte wanted.
+    pub offset: u64,
+    /// At most so many bytes.
+    pub max_len: u32,
+}
