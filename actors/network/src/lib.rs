@@ -1,0 +1,48 @@
+//! The mesh's network: the only code that names libp2p.
+//!
+//! A node has an [`identity`] (an ed25519 key) and a [`trust`] (the mesh secret, and peers allowed by name). It connects
+//! over TCP with Noise and Yamux, or QUIC; two connected peers decide on one another in a handshake (`admission`), and
+//! only peers that admit each other exchange requests: each side opens one stream for its own (`link`) and serves the
+//! other's (`serve`), many in flight on each.
+//!
+//! The swarm runs in a tokio task of its own, not in an actor: nothing is awaited in its loop, and a slow actor cannot
+//! hold it up. Others reach the network through [`NetworkPorts`], and it reaches them through [`NetworkDeps`]:
+//!
+//! ```text
+//! CallPeer, FetchArtifact, DialPeer, GetLocalPeer  ->  network  ->  ServeRequest (what peers ask of this node)
+//!                                                               ->  PeerConnection, WorkerPeerLost/Back, WorkSource
+//! ```
+//!
+//! Everything is bounded: requests per peer in both directions, calls, streams, connections, memory, sizes, times.
+
+mod address;
+mod admission;
+mod call;
+mod client;
+mod error;
+mod fetch;
+pub mod identity;
+mod link;
+mod metrics;
+mod network;
+mod notify;
+mod options;
+mod pipe;
+mod private_file;
+mod serve;
+mod session;
+mod status;
+mod swarm;
+#[cfg(test)]
+mod tests;
+pub mod trust;
+
+pub use client::MeshClient;
+pub use error::{StartError, StopError};
+pub use identity::{IdentityError, NodeIdentity};
+pub use metrics::NetworkMetrics;
+pub use network::{Network, NetworkDeps, NetworkPorts, NetworkSeed, prepare};
+pub use options::NetworkOptions;
+pub use private_file::PrivateFileError;
+pub use status::{ConnectionStatus, NetworkStatus};
+pub use trust::{MeshSecret, SecretError, Trust};

@@ -1,0 +1,197 @@
+//! The stream for this node's requests to a peer: many in flight, each with a deadline, answered in any order.
+//!
+//! One task per link writes requests (those that wait go out in one write) and reads replies. An asker that goes away
+//! has its request abandoned at the other side. When the stream breaks, everything under way ends as lost.
+
+use crate::pipe::{Flow, FramePipe, PipeError};
+use crate::session::locked;
+use bytes::Bytes;
+use futures::{AsyncRead, AsyncWrite};
+use meshwork_proto::codec::{decode_wire, encode_wire};
+use meshwork_proto::wire::{MAX_WIRE_FRAME, MeshReply, WireFrame};
+use meshwork_proto::{MeshError, PeerId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Frames between the askers and the task that writes them.
+const FRAME_QUEUE: usize = 256;
+
+/// What a peer answered.
+pub(crate) type Answer = Result<MeshReply, MeshError>;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkError {
+    /// The stream was closed before the request went out: it can be sent over another.
+    NotSent,
+    /// The stream broke while the request was under way.
+    Lost,
+    /// The deadline passed.
+    Timeout,
+}
+
+/// The requests under way.
+#[derive(Debug, Default)]
+struct Pending {
+    closed: bool,
+    askers: BTreeMap<u64, oneshot::Sender<Answer>>,
+}
+
+/// A stream for requests.
+#[derive(Debug)]
+pub(crate) struct Link {
+    frames: mpsc::Sender<Bytes>,
+    pending: Arc<Mutex<Pending>>,
+    stop: CancellationToken,
+}
+
+impl Link {
+    /// A link over a stream, and the task that drives it.
+    pub(crate) fn new<S>(pipe: FramePipe<S>, peer: PeerId) -> (Arc<Self>, impl Future<Output = ()> + Send)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let (frames, queue) = mpsc::channel(FRAME_QUEUE);
+        let pending = Arc::new(Mutex::new(Pending::default()));
+        let stop = CancellationToken::new();
+        let link = Arc::new(Self { frames, pending: Arc::clone(&pending), stop: stop.clone() });
+        let task = async move {
+            // Also when this task is dropped half way.
+            let ends = EndsPending(pending);
+            match drive(pipe, queue, &ends.0, stop).await {
+                Ok(()) => tracing::debug!(%peer, "request stream ended"),
+                Err(error) => tracing::debug!(%peer, %error, "request stream broke"),
+            }
+        };
+        (link, task)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        locked(&self.pending).closed
+    }
+
+    /// Gives up the stream and everything under way on it.
+    pub(crate) fn close(&self) {
+        end(&self.pending);
+        self.stop.cancel();
+    }
+
+    /// Sends an encoded request and waits for its answer.
+    pub(crate) async fn ask(&self, id: u64, frame: Bytes, deadline: Instant) -> Result<Answer, LinkError> {
+        let (asker, answer) = oneshot::channel();
+        {
+            let mut pending = locked(&self.pending);
+            if pending.closed {
+                return Err(LinkError::NotSent);
+            }
+            pending.askers.insert(id, asker);
+        }
+        let mut under_way = UnderWay { link: self, id, sent: false };
+        match timeout_at(deadline, self.frames.send(frame)).await {
+            Ok(Ok(())) => under_way.sent = true,
+            Ok(Err(_)) => return Err(LinkError::NotSent),
+            Err(_) => return Err(LinkError::Timeout),
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(LinkError::Lost),
+            Err(_) => Err(LinkError::Timeout),
+        }
+    }
+}
+
+/// A request whose asker still waits; dropped earlier, the other side is told to stop.
+struct UnderWay<'a> {
+    link: &'a Link,
+    id: u64,
+    sent: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let unanswered = locked(&self.link.pending).askers.remove(&self.id).is_some();
+        if !unanswered || !self.sent {
+            return;
+        }
+        let Ok(frame) = encode_wire(&WireFrame::Abandon { id: self.id }, MAX_WIRE_FRAME) else { return };
+        // With a full queue the other side works on until the request's deadline, which it knows.
+        if self.link.frames.try_send(frame.into()).is_err() {
+            tracing::debug!(id = self.id, "request could not be abandoned: the stream is clogged");
+        }
+    }
+}
+
+struct EndsPending(Arc<Mutex<Pending>>);
+
+impl Drop for EndsPending {
+    fn drop(&mut self) {
+        end(&self.0);
+    }
+}
+
+/// Every asker sees its request lost.
+fn end(pending: &Mutex<Pending>) {
+    let askers = {
+        let mut pending = locked(pending);
+        pending.closed = true;
+        std::mem::take(&mut pending.askers)
+    };
+    drop(askers);
+}
+
+async fn drive<S>(
+    mut pipe: FramePipe<S>,
+    mut queue: mpsc::Receiver<Bytes>,
+    pending: &Mutex<Pending>,
+    stop: CancellationToken,
+) -> Result<(), LinkFailure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stopped = stop.cancelled();
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stopped => return Ok(()),
+            frame = queue.recv(), if !pipe.is_clogged() => match frame {
+                Some(frame) => pipe.push(&frame).map_err(PipeError::from)?,
+                None => return Ok(()),
+            },
+            flow = pipe.next() => match flow? {
+                Flow::Frame(frame) => deliver(&frame, pending)?,
+                Flow::Room => {}
+                Flow::End => return Ok(()),
+            },
+        }
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkFailure {
+    #[error(transparent)]
+    Pipe(#[from] PipeError),
+    #[error("{0}")]
+    Codec(#[from] meshwork_proto::codec::CodecError),
+    #[error("the peer sent something else than replies on the stream for this node's requests")]
+    Direction,
+}
+
+fn deliver(frame: &[u8], pending: &Mutex<Pending>) -> Result<(), LinkFailure> {
+    match decode_wire::<WireFrame>(frame, MAX_WIRE_FRAME)? {
+        WireFrame::Reply { id, result } => {
+            // Unknown ids are answers to requests that were abandoned meanwhile.
+            if let Some(asker) = locked(pending).askers.remove(&id) {
+                // An asker that went away this moment misses it.
+                let _ = asker.send(result);
+            }
+            Ok(())
+        }
+        WireFrame::Request { .. } | WireFrame::Abandon { .. } => Err(LinkFailure::Direction),
+    }
+}

@@ -1,0 +1,258 @@
+//! Wiring, start and stop of the network.
+
+use crate::call::Core;
+use crate::error::{StartError, StopError};
+use crate::fetch::Fetcher;
+use crate::identity::NodeIdentity;
+use crate::metrics::NetworkMetrics;
+use crate::options::NetworkOptions;
+use crate::session::Directory;
+use crate::status::NetworkStatus;
+use crate::swarm::{Command, Driver, build};
+use crate::trust::Trust;
+use libp2p::metrics::{Metrics, Registry as Libp2pRegistry};
+use meshwork_kit::{Clock, Inbox, Port, channel_port};
+use meshwork_proto::artifact::{AppendArtifact, StatArtifact};
+use meshwork_proto::discovery::PeerConnection;
+use meshwork_proto::executor::WorkSource;
+use meshwork_proto::queue::{WorkerPeerBack, WorkerPeerLost};
+use meshwork_proto::transport::{CallPeer, DialPeer, FetchArtifact, GetLocalPeer, LocalPeer, ServeRequest};
+use meshwork_proto::{PeerId, Request};
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// Commands to the swarm task that wait.
+const COMMANDS: usize = 1024;
+/// Dials asked for at a time.
+const DIALS: usize = 64;
+/// Asks for this node's own addresses that wait.
+const LOCAL_ASKS: usize = 64;
+
+/// What can be asked of the network.
+#[derive(Debug, Clone)]
+pub struct NetworkPorts {
+    /// Ask a peer for something.
+    pub call: Port<CallPeer>,
+    /// Fetch an artifact from a peer into this node's store.
+    pub fetch: Port<FetchArtifact>,
+    /// Connect to a peer, now and whenever the connection is lost.
+    pub dial: Port<DialPeer>,
+    /// This node's id and addresses.
+    pub local: Port<GetLocalPeer>,
+}
+
+/// What the network asks and tells others.
+#[derive(Debug, Clone)]
+pub struct NetworkDeps {
+    /// The node's clock.
+    pub clock: Clock,
+    /// Serves what peers ask of this node.
+    pub serve: Port<ServeRequest>,
+    /// How much of an artifact is in the store.
+    pub stat_artifact: Port<StatArtifact>,
+    /// Stores a piece of an artifact.
+    pub append_artifact: Port<AppendArtifact>,
+    /// Discovery: connections.
+    pub connection: Port<PeerConnection>,
+    /// Queue: a worker's peer is gone.
+    pub worker_lost: Port<WorkerPeerLost>,
+    /// Queue: it is back.
+    pub worker_back: Port<WorkerPeerBack>,
+    /// Executor: peers that may have work.
+    pub work_source: Port<WorkSource>,
+}
+
+/// A network whose ports exist and which has not started: what is asked of it waits.
+pub struct NetworkSeed {
+    identity: NodeIdentity,
+    trust: Trust,
+    options: NetworkOptions,
+    calls: Inbox<CallPeer>,
+    fetches: Inbox<FetchArtifact>,
+    dials: Inbox<DialPeer>,
+    locals: Inbox<GetLocalPeer>,
+}
+
+impl fmt::Debug for NetworkSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkSeed").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Makes the ports of a network; it runs from [`NetworkSeed::start`] on.
+#[must_use]
+pub fn prepare(identity: NodeIdentity, trust: Trust, options: NetworkOptions) -> (NetworkPorts, NetworkSeed) {
+    let (call, calls) = channel_port(options.max_calls);
+    let (fetch, fetches) = channel_port(options.max_fetches);
+    let (dial, dials) = channel_port(DIALS);
+    let (local, locals) = channel_port(LOCAL_ASKS);
+    let seed = NetworkSeed { identity, trust, options, calls, fetches, dials, locals };
+    (NetworkPorts { call, fetch, dial, local }, seed)
+}
+
+impl NetworkSeed {
+    /// Starts the network on the current tokio runtime; answers when it listens on all configured addresses.
+    ///
+    /// # Errors
+    /// When an address is in use or cannot be listened on, or libp2p cannot be set up.
+    pub async fn start(
+        self,
+        deps: NetworkDeps,
+        registry: &prometheus::Registry,
+    ) -> Result<Network, StartError> {
+        let mut libp2p_registry = Libp2pRegistry::default();
+        let swarm = build(&self.identity, &self.options, &mut libp2p_registry)?;
+        let libp2p_metrics = Metrics::new(&mut libp2p_registry);
+        let metrics = NetworkMetrics::with_libp2p(libp2p_registry);
+        metrics.register(registry).map_err(|error| StartError::Setup {
+            problem: format!("metrics cannot be registered: {error}"),
+        })?;
+        let (core, commands) = self.core(deps, metrics);
+        let guard = core.stopping.clone().drop_guard();
+        let mut driver = Driver::new(swarm, Arc::clone(&core), commands, libp2p_metrics);
+        driver.listen().await?;
+        let ended = CancellationToken::new();
+        let ends = ended.clone().drop_guard();
+        let swarm = tokio::spawn(async move {
+            // Also when it panics.
+            let _ends = ends;
+            driver.run().await;
+        });
+        let fetcher = Arc::new(Fetcher::default());
+        serve(&core, self.calls, |core, call| async move { core.call(call).await });
+        serve(&core, self.dials, |core, dial| async move { core.dial(dial).await });
+        serve(&core, self.locals, |core, _| async move { core.listening.borrow().clone() });
+        serve(&core, self.fetches, move |core, request| {
+            let fetcher = Arc::clone(&fetcher);
+            async move { fetcher.fetch(&core, request).await }
+        });
+        Ok(Network { core, swarm, ended, _guard: guard })
+    }
+
+    fn core(&self, deps: NetworkDeps, metrics: NetworkMetrics) -> (Arc<Core>, mpsc::Receiver<Command>) {
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let local = self.identity.peer_id();
+        let core = Core {
+            identity: self.identity.clone(),
+            options: self.options.clone(),
+            trust: Arc::new(self.trust.clone()),
+            directory: Directory::default(),
+            commands,
+            deps,
+            metrics,
+            listening: watch::Sender::new(LocalPeer { peer: local.clone(), listen: Vec::new() }),
+            status: watch::Sender::new(NetworkStatus::of(local.clone())),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            refusals_logged: Mutex::default(),
+            local,
+        };
+        (Arc::new(core), queue)
+    }
+}
+
+/// A network that runs. Dropping it stops it without waiting.
+pub struct Network {
+    core: Arc<Core>,
+    swarm: JoinHandle<()>,
+    ended: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("peer", &self.core.local).finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    /// This node's peer id.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.core.local.clone()
+    }
+
+    /// Where others reach this node: configured external addresses, then those it listens on, each with `/p2p/<id>`.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.core.listening.borrow().listen.clone()
+    }
+
+    /// The network as it is; published at most four times a second.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<NetworkStatus> {
+        self.core.status.subscribe()
+    }
+
+    /// The mesh's metrics, and libp2p's own as text.
+    #[must_use]
+    pub fn metrics(&self) -> NetworkMetrics {
+        self.core.metrics.clone()
+    }
+
+    /// Ends when the swarm task has ended. Before [`Network::stop`] was called that is a fault, after which the network
+    /// does nothing any more: the node should stop.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Takes up nothing more, lets replies that are ready leave, and closes all connections. What is still asked of
+    /// the network ends unanswered.
+    ///
+    /// # Errors
+    /// When it did not end in time; it is cut off then.
+    pub async fn stop(self, within: Duration) -> Result<(), StopError> {
+        let deadline = Instant::now() + within;
+        self.core.stopping.cancel();
+        self.core.tasks.close();
+        let abort = self.swarm.abort_handle();
+        let stopped = async {
+            // A panic of the swarm task was reported when it happened.
+            let _ = self.swarm.await;
+            self.core.tasks.wait().await;
+        };
+        if tokio::time::timeout_at(deadline, stopped).await.is_ok() {
+            return Ok(());
+        }
+        let left = self.core.tasks.len() + usize::from(!abort.is_finished());
+        abort.abort();
+        Err(StopError { within, left })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+/// Serves each request of an inbox in a task of its own, which ends when its asker goes away. The permits of the
+/// inbox bound the work in flight.
+fn serve<R, F, Fut>(core: &Arc<Core>, mut inbox: Inbox<R>, answer: F)
+where
+    R: Request,
+    F: Fn(Arc<Core>, R) -> Fut + Send + 'static,
+    Fut: Future<Output = R::Reply> + Send + 'static,
+{
+    let shared = Arc::clone(core);
+    core.spawn(async move {
+        while let Some(envelope) = inbox.recv().await {
+            let (request, mut reply, permit) = envelope.into_parts_with_permit();
+            let answering = answer(Arc::clone(&shared), request);
+            shared.spawn(async move {
+                let _permit = permit;
+                tokio::select! {
+                    biased;
+                    answer = answering => reply.send(answer),
+                    () = reply.abandoned() => {}
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,174 @@
+//! What the swarm reports, handed on to where it is decided; handshakes and served streams start here.
+
+use super::behaviour::BehaviourEvent;
+use super::driver::{Driver, HandshakeEnd};
+use super::peers::NewConnection;
+use super::streams::{InboundStream, OpenStreamError};
+use crate::address;
+use crate::admission::logic::Handshake;
+use crate::admission::{self, AdmissionError};
+use crate::metrics::Direction;
+use crate::serve::serve_stream;
+use crate::session::PeerSession;
+use libp2p::core::ConnectedPoint;
+use libp2p::metrics::Recorder;
+use libp2p::swarm::{ConnectionId, SwarmEvent};
+use libp2p::{PeerId, Stream, StreamProtocol, identify, ping};
+use meshwork_proto::wire::ADMISSION_PROTOCOL;
+use meshwork_proto::wire::admission::Side;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+impl Driver {
+    /// One event of the swarm.
+    pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        self.libp2p_metrics.record(&event);
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(opened)) => self.on_inbound_stream(opened),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_connected(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(peer = %peer_id, ?cause, "connection closed");
+                let changes = self.table.disconnected(connection_id);
+                self.changed = true;
+                self.apply(changes);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                tracing::debug!(%error, "dial failed");
+                self.on_dial_failed(connection_id, &error);
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(from = %send_back_addr, %error, "incoming connection failed");
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => self.on_listening(listener_id, address),
+            SwarmEvent::ExpiredListenAddr { listener_id, address } => {
+                self.on_not_listening(listener_id, &address);
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                self.on_listener_ended(listener_id, reason)
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener reports an error"),
+            // The rest is libp2p's own bookkeeping.
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let direction = if endpoint.is_dialer() { Direction::Out } else { Direction::In };
+        let address = endpoint.get_remote_address().clone();
+        let options = &self.core.options;
+        let session = || {
+            let (out, inward) = (options.max_requests_out, options.max_requests_in);
+            PeerSession::new(address::peer_of(&peer), peer, out, inward)
+        };
+        let new = NewConnection { id, peer, address: address.clone(), direction };
+        let changes = self.table.connected(new, self.core.deps.clock.now(), session);
+        self.changed = true;
+        self.apply(changes);
+        if direction == Direction::Out {
+            self.begin_handshake(peer, id);
+            self.on_dialled(id, peer, &address);
+        }
+    }
+
+    /// The side that dialled opens the handshake, on this very connection.
+    fn begin_handshake(&mut self, peer: PeerId, id: ConnectionId) {
+        let (reply, opened) = oneshot::channel();
+        let protocol = StreamProtocol::new(ADMISSION_PROTOCOL);
+        self.swarm.behaviour_mut().streams.open(peer, id, protocol, reply);
+        let Some(handshake) = self.handshake(Side::Initiator, &peer) else { return };
+        self.table.handshake_began(id);
+        let stream = async move {
+            match opened.await {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(OpenStreamError::Unsupported)) => Err(AdmissionError::Unsupported),
+                Ok(Err(OpenStreamError::Io(problem))) => Err(AdmissionError::Open(problem)),
+                Err(_) => Err(AdmissionError::Open("the connection was lost".into())),
+            }
+        };
+        self.run_handshake(id, handshake, None, stream);
+    }
+
+    fn on_inbound_stream(&mut self, InboundStream { peer, connection, protocol, stream }: InboundStream) {
+        let Some((session, _)) = self.table.session(&peer) else { return };
+        let session = Arc::clone(session);
+        let Ok(place) = Arc::clone(&session.streams).try_acquire_owned() else {
+            self.core.metrics.refused_streams.with_label_values(&["too_many"]).inc();
+            tracing::debug!(peer = %session.peer, "stream closed: the peer has too many open");
+            return;
+        };
+        if protocol.as_ref() == ADMISSION_PROTOCOL {
+            let Some(handshake) = self.handshake(Side::Responder, &peer) else { return };
+            self.table.handshake_began(connection);
+            self.run_handshake(connection, handshake, Some(place), async move { Ok(stream) });
+        } else {
+            let core = Arc::clone(&self.core);
+            // Not ended by the stop at once: replies that are ready still leave.
+            self.core.tasks.spawn(async move {
+                let _place = place;
+                serve_stream(core, session, stream).await;
+            });
+        }
+    }
+
+    fn handshake(&self, side: Side, peer: &PeerId) -> Option<Handshake> {
+        let (session, _) = self.table.session(peer)?;
+        let (trust, local) = (Arc::clone(&self.core.trust), self.core.local.clone());
+        Some(Handshake::new(trust, side, local, session.peer.clone(), rand::random()))
+    }
+
+    fn run_handshake(
+        &self,
+        connection: ConnectionId,
+        handshake: Handshake,
+        place: Option<OwnedSemaphorePermit>,
+        stream: impl Future<Output = Result<Stream, AdmissionError>> + Send + 'static,
+    ) {
+        let (traffic, within) = (self.core.metrics.traffic(), self.core.options.admission_within);
+        let ends = self.handshake_ends.clone();
+        self.core.spawn(async move {
+            let outcome = match tokio::time::timeout(within, stream).await {
+                Ok(Ok(stream)) => admission::run(stream, handshake, traffic, within).await,
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(AdmissionError::Timeout(within)),
+            };
+            if let Err(error) = &outcome {
+                tracing::debug!(%error, "handshake broke off");
+            }
+            drop(place);
+            // Nobody listens any more when the network stops.
+            let _ = ends.send(HandshakeEnd { connection, outcome }).await;
+        });
+    }
+
+    fn on_ping(&mut self, event: ping::Event) {
+        self.libp2p_metrics.record(&event);
+        let rtt = match event.result {
+            Ok(rtt) => Some(rtt),
+            // A peer that does not speak ping is no dead one.
+            Err(ping::Failure::Unsupported) => return,
+            Err(failure) => {
+                tracing::debug!(peer = %event.peer, %failure, "ping failed");
+                None
+            }
+        };
+        let changes = self.table.pinged(event.connection, rtt);
+        self.changed = true;
+        self.apply(changes);
+        if let Some(rtt) = rtt {
+            self.tell_rtt(event.peer, rtt);
+        }
+    }
+
+    // Not recorded in libp2p's metrics: they keep the agent names and protocols of strangers as labels.
+    fn on_identify(&mut self, event: identify::Event) {
+        if let identify::Event::Received { connection_id, info, .. } = event {
+            self.table.identified(connection_id, &info.agent_version, &info.listen_addrs);
+            self.changed = true;
+        }
+    }
+}

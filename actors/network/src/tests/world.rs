@@ -1,0 +1,344 @@
+//! Nodes for tests: a network, a service that answers in known ways, and inboxes for what the network tells.
+
+use crate::{MeshSecret, Network, NetworkDeps, NetworkOptions, NetworkPorts, NodeIdentity, Trust, prepare};
+use bytes::Bytes;
+use meshwork_kit::{Clock, Envelope, Inbox, Port, channel_port};
+use meshwork_proto::artifact::{
+    AppendArtifact, ArtifactError, ArtifactPiece, ArtifactPresence, StatArtifact,
+};
+use meshwork_proto::discovery::{PeerConnection, PeerView};
+use meshwork_proto::executor::WorkSource;
+use meshwork_proto::queue::{WorkerPeerBack, WorkerPeerLost};
+use meshwork_proto::transport::{CallError, CallPeer, DialPeer, PeerAnswer, PeerTarget, ServeRequest};
+use meshwork_proto::wire::{ListNodeTools, MeshReply, MeshRequest, ReadPiece};
+use meshwork_proto::{Cid, ErrorCode, MeshError, PeerId};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const SECRET: &str = "the secret of the tests";
+
+/// Looks until there is something to see.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) fn member() -> Trust {
+    Trust { secret: Some(MeshSecret::parse(SECRET).unwrap()), ..Trust::default() }
+}
+
+pub(crate) fn tcp() -> NetworkOptions {
+    NetworkOptions { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..quick() }
+}
+
+pub(crate) fn quic() -> NetworkOptions {
+    NetworkOptions { listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()], ..quick() }
+}
+
+/// A node that listens nowhere, with short delays.
+pub(crate) fn quick() -> NetworkOptions {
+    NetworkOptions {
+        stranger_grace: Duration::from_millis(700),
+        redial: meshwork_kit::Backoff::doubling(Duration::from_millis(50), Duration::from_millis(500)),
+        ..NetworkOptions::default()
+    }
+}
+
+/// What the network around a node sees and holds.
+#[derive(Default)]
+pub(crate) struct Service {
+    pub(crate) artifacts: Mutex<BTreeMap<Cid, Bytes>>,
+    /// Pieces received.
+    pub(crate) partial: Mutex<BTreeMap<Cid, Vec<u8>>>,
+    /// Offsets of the pieces that peers asked for.
+    pub(crate) pieces_read: Mutex<Vec<u64>>,
+    /// Requests held open now.
+    pub(crate) held: AtomicUsize,
+    /// Held requests whose askers went away.
+    pub(crate) abandoned: AtomicUsize,
+    pub(crate) lies: Mutex<Lies>,
+}
+
+/// How a dishonest node serves artifacts.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Lies {
+    /// Flips a bit in each piece.
+    pub(crate) corrupt: bool,
+    /// Claims another length.
+    pub(crate) longer: bool,
+    /// Sends at most so many bytes.
+    pub(crate) at_most: Option<usize>,
+    /// Sends more than asked for: the whole artifact.
+    pub(crate) everything: bool,
+    /// Answers no piece from this offset on.
+    pub(crate) silent_from: Option<u64>,
+}
+
+impl Service {
+    fn serve(self: &Arc<Self>, envelope: Envelope<ServeRequest>) {
+        let (ServeRequest { caller, request }, mut reply) = envelope.into_parts();
+        match request {
+            MeshRequest::ListTools(ListNodeTools) => reply.send(Ok(MeshReply::Tools(Vec::new()))),
+            MeshRequest::ListPeers(_) => {
+                // Shows the asker as whom it is seen.
+                let (peer, role) = match caller {
+                    meshwork_proto::Caller::Peer { peer, role } => (peer, Some(role)),
+                    meshwork_proto::Caller::Local => (NodeIdentity::generate().peer_id(), None),
+                };
+                reply.send(Ok(MeshReply::Peers(vec![seen_as(peer, role)])));
+            }
+            MeshRequest::ReadArtifact(piece)
+                if self.lies.lock().unwrap().silent_from.is_some_and(|from| piece.offset >= from) =>
+            {
+                self.hold(async move { reply.abandoned().await });
+            }
+            MeshRequest::ReadArtifact(piece) => reply.send(self.read(&piece)),
+            MeshRequest::Announce(_) => self.hold(async move { reply.abandoned().await }),
+            other => {
+                let message = format!("{} is not served here", other.name());
+                reply.send(Err(MeshError::new(ErrorCode::InvalidArgument, message)));
+            }
+        }
+    }
+
+    fn hold(self: &Arc<Self>, until_abandoned: impl Future<Output = ()> + Send + 'static) {
+        let service = Arc::clone(self);
+        service.held.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            until_abandoned.await;
+            service.held.fetch_sub(1, Ordering::SeqCst);
+            service.abandoned.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+
+    fn read(&self, piece: &ReadPiece) -> Result<MeshReply, MeshError> {
+        let lies = *self.lies.lock().unwrap();
+        self.pieces_read.lock().unwrap().push(piece.offset);
+        let artifacts = self.artifacts.lock().unwrap();
+        let Some(whole) = artifacts.get(&piece.cid) else {
+            return Err(MeshError::from_coded(&ArtifactError::Unknown(piece.cid)));
+        };
+        let from = usize::try_from(piece.offset).unwrap().min(whole.len());
+        let asked = usize::try_from(piece.max_len).unwrap().min(lies.at_most.unwrap_or(usize::MAX));
+        let to = if lies.everything { whole.len() } else { (from + asked).min(whole.len()) };
+        let mut bytes = whole.slice(from..to).to_vec();
+        if lies.corrupt && !bytes.is_empty() {
+            bytes[0] ^= 1;
+        }
+        let total_len = whole.len() as u64 + u64::from(lies.longer);
+        Ok(MeshReply::Piece(ArtifactPiece { total_len, bytes: bytes.into() }))
+    }
+
+    fn stat(&self, cid: Cid) -> ArtifactPresence {
+        if let Some(whole) = self.artifacts.lock().unwrap().get(&cid) {
+            return ArtifactPresence::Whole { len: whole.len() as u64 };
+        }
+        match self.partial.lock().unwrap().get(&cid) {
+            Some(part) => ArtifactPresence::Partial { have: part.len() as u64 },
+            None => ArtifactPresence::Absent,
+        }
+    }
+
+    fn append(&self, piece: &AppendArtifact) -> Result<ArtifactPresence, ArtifactError> {
+        let mut partial = self.partial.lock().unwrap();
+        let part = partial.entry(piece.cid).or_default();
+        if part.len() as u64 != piece.offset {
+            let have = part.len() as u64;
+            return Err(ArtifactError::OutOfOrder { cid: piece.cid, offset: piece.offset, have });
+        }
+        part.extend_from_slice(&piece.bytes);
+        if (part.len() as u64) < piece.total_len {
+            return Ok(ArtifactPresence::Partial { have: part.len() as u64 });
+        }
+        let whole = partial.remove(&piece.cid).unwrap();
+        let found = Cid::of(&whole);
+        if found != piece.cid {
+            return Err(ArtifactError::Mismatch { expected: piece.cid, found });
+        }
+        let len = whole.len() as u64;
+        self.artifacts.lock().unwrap().insert(piece.cid, whole.into());
+        Ok(ArtifactPresence::Whole { len })
+    }
+}
+
+fn seen_as(peer: PeerId, role: Option<meshwork_proto::Role>) -> PeerView {
+    PeerView {
+        peer,
+        addresses: Vec::new(),
+        connected: true,
+        role,
+        advertisement: None,
+        rtt_us: None,
+        last_seen: None,
+    }
+}
+
+/// Answers from a closure, in a task.
+fn answering<R: meshwork_proto::Request>(mut answer: impl FnMut(Envelope<R>) + Send + 'static) -> Port<R> {
+    let (port, mut inbox): (Port<R>, Inbox<R>) = channel_port(2048);
+    tokio::spawn(async move {
+        while let Some(envelope) = inbox.recv().await {
+            answer(envelope);
+        }
+    });
+    port
+}
+
+/// A node.
+pub(crate) struct Node {
+    pub(crate) identity: NodeIdentity,
+    pub(crate) ports: NetworkPorts,
+    pub(crate) network: Network,
+    pub(crate) service: Arc<Service>,
+    pub(crate) registry: prometheus::Registry,
+    connections: Inbox<PeerConnection>,
+    pub(crate) lost: Inbox<WorkerPeerLost>,
+    pub(crate) back: Inbox<WorkerPeerBack>,
+    pub(crate) sources: Inbox<WorkSource>,
+}
+
+impl Node {
+    pub(crate) async fn start(trust: Trust, options: NetworkOptions) -> Self {
+        Self::start_as(NodeIdentity::generate(), trust, options).await
+    }
+
+    pub(crate) async fn start_as(identity: NodeIdentity, trust: Trust, options: NetworkOptions) -> Self {
+        let service = Arc::new(Service::default());
+        let (serving, stat, append) = (Arc::clone(&service), Arc::clone(&service), Arc::clone(&service));
+        let (connection, connections) = channel_port(64);
+        let (worker_lost, lost) = channel_port(64);
+        let (worker_back, back) = channel_port(64);
+        let (work_source, sources) = channel_port(64);
+        let deps = NetworkDeps {
+            clock: Clock::system(),
+            serve: answering(move |envelope| serving.serve(envelope)),
+            stat_artifact: answering(move |envelope: Envelope<StatArtifact>| {
+                let (StatArtifact(cid), reply) = envelope.into_parts();
+                reply.send(Ok(stat.stat(cid)));
+            }),
+            append_artifact: answering(move |envelope: Envelope<AppendArtifact>| {
+                let (piece, reply) = envelope.into_parts();
+                reply.send(append.append(&piece));
+            }),
+            connection,
+            worker_lost,
+            worker_back,
+            work_source,
+        };
+        let registry = prometheus::Registry::new();
+        let (ports, seed) = prepare(identity.clone(), trust, options);
+        let network = seed.start(deps, &registry).await.expect("network starts");
+        Self { identity, ports, network, service, registry, connections, lost, back, sources }
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.identity.peer_id()
+    }
+
+    /// Its first address, with its id.
+    pub(crate) fn address(&self) -> String {
+        self.network.addresses().first().expect("it listens").clone()
+    }
+
+    /// Its first address, without its id.
+    pub(crate) fn bare_address(&self) -> String {
+        self.address().split("/p2p/").next().unwrap().to_owned()
+    }
+
+    pub(crate) async fn dial(&self, address: &str, ms: u64) -> Result<PeerId, CallError> {
+        let target = address.parse().unwrap();
+        self.ports.dial.ask(DialPeer { target, deadline_ms: ms }, PATIENCE).await.expect("dial is answered")
+    }
+
+    pub(crate) async fn call(
+        &self,
+        target: PeerTarget,
+        request: MeshRequest,
+        ms: u64,
+    ) -> Result<PeerAnswer, CallError> {
+        let call = CallPeer { target, request, deadline_ms: ms };
+        self.ports.call.ask(call, PATIENCE).await.expect("call is answered")
+    }
+
+    /// Asks for something that is answered at once.
+    pub(crate) async fn greet(&self, peer: &PeerId) -> Result<PeerAnswer, CallError> {
+        self.call(PeerTarget::Id(peer.clone()), MeshRequest::ListTools(ListNodeTools), 10_000).await
+    }
+
+    /// Asks for something that is never answered.
+    pub(crate) async fn hang(&self, peer: &PeerId, ms: u64) -> Result<PeerAnswer, CallError> {
+        let request = MeshRequest::Announce(meshwork_proto::discovery::Announce);
+        self.call(PeerTarget::Id(peer.clone()), request, ms).await
+    }
+
+    /// The next change of a connection that is no round-trip time.
+    pub(crate) async fn next_connection(&mut self) -> PeerConnection {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.connections.recv()).await;
+            match next.expect("a change of a connection in time").expect("the network runs").into_parts().0 {
+                PeerConnection::Rtt { .. } => {}
+                change => return change,
+            }
+        }
+    }
+
+    /// Until a peer is up.
+    pub(crate) async fn until_up(&mut self, peer: &PeerId) {
+        loop {
+            if let PeerConnection::Up { peer: up, .. } = self.next_connection().await
+                && up == *peer
+            {
+                return;
+            }
+        }
+    }
+
+    /// Until a peer is down.
+    pub(crate) async fn until_down(&mut self, peer: &PeerId) {
+        loop {
+            if let PeerConnection::Down { peer: down } = self.next_connection().await
+                && down == *peer
+            {
+                return;
+            }
+        }
+    }
+
+    /// Who it was and where it listened.
+    pub(crate) async fn stop(self) -> (NodeIdentity, String) {
+        let address = self.network.addresses().first().cloned().unwrap_or_default();
+        self.network.stop(Duration::from_secs(5)).await.expect("network stops in time");
+        (self.identity, address)
+    }
+
+    /// The node that was stopped, as it comes back at the same address.
+    pub(crate) async fn come_back((identity, address): (NodeIdentity, String)) -> Self {
+        let bare = address.split("/p2p/").next().unwrap().to_owned();
+        let port: u16 = bare.split('/').nth(4).unwrap().parse().unwrap();
+        // The UDP socket is closed a moment after the network has ended.
+        eventually("the port is free", || std::net::UdpSocket::bind(("127.0.0.1", port)).ok().map(drop))
+            .await;
+        Self::start_as(identity, member(), NetworkOptions { listen: vec![bare], ..quick() }).await
+    }
+}
+
+/// Two members of a mesh, connected by the second.
+pub(crate) async fn pair(options: NetworkOptions) -> (Node, Node) {
+    let mut server = Node::start(member(), options).await;
+    let mut client = Node::start(member(), quick()).await;
+    assert_eq!(client.dial(&server.address(), 10_000).await.unwrap(), server.id());
+    client.until_up(&server.id()).await;
+    server.until_up(&client.id()).await;
+    (server, client)
+}
