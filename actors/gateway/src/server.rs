@@ -1,0 +1,131 @@
+//! The MCP server: the node's tools to a client, in whichever era of the protocol it speaks.
+
+mod guard;
+mod http;
+mod intake;
+mod sessions;
+
+pub(crate) use guard::guarded;
+pub(crate) use sessions::BoundedSessions;
+
+use crate::metrics::{Metrics, Outcome};
+use crate::node::Node;
+use crate::options::HttpOptions;
+use crate::tools::{Registered, closest, table};
+use futures::FutureExt;
+use rmcp::ErrorData;
+use rmcp::RoleServer;
+use rmcp::ServerHandler;
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// How long clients may keep the list of tools: it changes only with the program.
+const TOOLS_FRESH_MS: u64 = 300_000;
+
+/// What a client is told first.
+const INSTRUCTIONS: &str = "\
+This is a meshwork node: it runs tools on this machine and on the peers it is connected to.
+To have work done that must not be lost: p2p_taskqueue_submit, then p2p_taskqueue_get_result with wait_s until it is finished.
+To find a tool: tools_list_categories, tools_list_tools, tools_get_schema; to call it at once: tools_dispatch.
+If a task does not run, p2p_taskqueue_task_status says in waiting_for why.
+Tools of the queue take peer (an id from p2p_taskqueue_discover_peers, or a multiaddress) to act at that peer.
+Times are in seconds; an error has a code that stays the same and a message that says what would be right.";
+
+/// The MCP server. Clones are the same server.
+#[derive(Clone)]
+pub(crate) struct McpServer {
+    node: Arc<Node>,
+    metrics: Metrics,
+}
+
+/// Who a client talks to.
+pub(crate) fn implementation() -> Implementation {
+    Implementation::new("meshwork", env!("CARGO_PKG_VERSION")).with_title("meshwork node")
+}
+
+impl McpServer {
+    pub(crate) fn new(node: Arc<Node>, metrics: Metrics) -> Self {
+        Self { node, metrics }
+    }
+
+    pub(crate) fn sessions(&self, options: &HttpOptions) -> Arc<BoundedSessions> {
+        Arc::new(BoundedSessions::new(options.max_sessions, options.session_idle))
+    }
+
+    /// Runs a tool; a panic in it is an error of this call alone.
+    async fn run(&self, tool: &Registered, arguments: JsonObject) -> Result<CallToolResult, ErrorData> {
+        let call = AssertUnwindSafe(async move { tool.call(&self.node, arguments).await });
+        call.catch_unwind().await.map_err(|_| ErrorData::internal_error("the tool failed unexpectedly", None))
+    }
+}
+
+impl ServerHandler for McpServer {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(implementation())
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        if let Some(cursor) = request.and_then(|request| request.cursor) {
+            let shown: String = cursor.chars().take(80).collect();
+            let message =
+                format!("cursor {shown:?} is not one that this server gave: all tools are on one page");
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        let tools: Vec<Tool> = table().iter().map(|(_, registered)| registered.tool.clone()).collect();
+        Ok(ListToolsResult::with_all_items(tools)
+            .with_ttl_ms(TOOLS_FRESH_MS)
+            .with_cache_scope(CacheScope::Public))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let began = Instant::now();
+        let Some(tool) = table().get(&request.name) else {
+            self.metrics.tool_called("other", Outcome::Error, began.elapsed());
+            return Err(unknown(&request.name));
+        };
+        let work = self.run(tool, request.arguments.unwrap_or_default());
+        let (outcome, result) = tokio::select! {
+            result = work => {
+                let failed = result.as_ref().map_or(true, |result| result.is_error == Some(true));
+                (if failed { Outcome::Error } else { Outcome::Ok }, result)
+            }
+            // The client cancelled the request or closed the connection: what waits for it is dropped.
+            () = context.ct.cancelled() => {
+                (Outcome::Cancelled, Err(ErrorData::internal_error("the request was cancelled", None)))
+            }
+        };
+        self.metrics.tool_called(&tool.tool.name, outcome, began.elapsed());
+        result.map(CallToolResponse::from)
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        table().get(name).map(|registered| registered.tool.clone())
+    }
+}
+
+/// The protocol's error for a tool that does not exist.
+fn unknown(name: &str) -> ErrorData {
+    let shown: String = name.chars().take(80).collect();
+    let near = closest(name, table().iter().map(|(name, _)| name));
+    let hint = near.map_or_else(
+        || "tools/list lists the tools of this server".to_owned(),
+        |near| format!("did you mean {near:?}?"),
+    );
+    ErrorData::invalid_params(format!("unknown tool {shown:?}: {hint}"), None)
+}

@@ -1,0 +1,113 @@
+//! What holds for every tool.
+
+use super::{MeshTool, TASKQUEUE, input, table};
+use serde_json::{Map, Value};
+
+const QUEUE: [&str; 14] = [
+    "announce",
+    "cancel",
+    "discover_peers",
+    "get_result",
+    "heartbeat",
+    "list_tasks",
+    "priority",
+    "resubmit",
+    "shutdown",
+    "status",
+    "submit",
+    "task_status",
+    "update_task",
+    "worker_stats",
+];
+
+#[test]
+fn the_names_are_those_that_people_script_against() {
+    let queue: Vec<String> = QUEUE.iter().map(|name| format!("p2p_taskqueue_{name}")).collect();
+    let names: Vec<&str> = table().taskqueue().map(|(name, _)| name).collect();
+    assert_eq!(names, queue);
+    let meta: Vec<&str> =
+        table().iter().map(|(name, _)| name).filter(|name| name.starts_with("tools_")).collect();
+    assert_eq!(meta, ["tools_dispatch", "tools_get_schema", "tools_list_categories", "tools_list_tools"]);
+    assert_eq!(TASKQUEUE, "taskqueue");
+}
+
+fn object(schema: &Map<String, Value>, name: &str) {
+    assert_eq!(schema["type"], "object", "{name}");
+    assert_eq!(schema["additionalProperties"], false, "{name}");
+    let properties = schema["properties"].as_object().unwrap();
+    let text = serde_json::to_string(schema).unwrap();
+    assert!(!text.contains("$ref") && !text.contains("uint"), "{name}: {text}");
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    for field in required {
+        assert!(properties.contains_key(field.as_str().unwrap()), "{name}: {field}");
+    }
+}
+
+#[test]
+fn every_schema_is_a_closed_object_whose_members_are_described() {
+    for (name, registered) in table().iter() {
+        let tool = &registered.tool;
+        object(&tool.input_schema, name);
+        for (field, schema) in tool.input_schema["properties"].as_object().unwrap() {
+            assert!(schema["description"].as_str().is_some_and(|text| !text.is_empty()), "{name}.{field}");
+        }
+        match &tool.output_schema {
+            Some(output) => {
+                object(output, name);
+                assert!(output["properties"].get("error").is_some(), "{name}");
+            }
+            None => assert_eq!(name, "tools_dispatch"),
+        }
+        if name.starts_with("p2p_") {
+            assert!(registered.fields.iter().any(|field| field == "peer"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_tool_says_what_it_does_and_what_may_be_expected_of_it() {
+    for (name, registered) in table().iter() {
+        let tool = &registered.tool;
+        assert!(tool.title.is_some(), "{name}");
+        let description = tool.description.as_ref().unwrap();
+        assert!((60..1_000).contains(&description.len()), "{name}: {}", description.len());
+        assert!(!description.contains("  "), "{name}: {description}");
+        let hints = tool.annotations.as_ref().unwrap();
+        assert!(
+            hints.read_only_hint.is_some()
+                && hints.idempotent_hint.is_some()
+                && hints.open_world_hint.is_some()
+        );
+        assert!(!(hints.read_only_hint == Some(true) && hints.destructive_hint == Some(true)), "{name}");
+    }
+}
+
+fn example<T: MeshTool>() {
+    let Value::Object(arguments) = serde_json::from_str(T::EXAMPLE).unwrap() else { panic!("{}", T::NAME) };
+    let fields = &table().get(T::NAME).unwrap().fields;
+    if let Err(error) = input::parse::<T::Input>(fields, arguments) {
+        panic!("the example of {} is refused: {error}", T::NAME);
+    }
+}
+
+#[test]
+fn every_example_is_accepted() {
+    example::<super::announce::AnnounceTool>();
+    example::<super::announce::DiscoverPeers>();
+    example::<super::announce::Heartbeat>();
+    example::<super::change::CancelTask>();
+    example::<super::change::ResubmitTask>();
+    example::<super::change::SetPriority>();
+    example::<super::change::UpdateTask>();
+    example::<super::read::ListTasks>();
+    example::<super::read::TaskStatusTool>();
+    example::<super::result::GetResult>();
+    example::<super::status::Status>();
+    example::<super::status::WorkerStats>();
+    example::<super::stop::ShutdownTool>();
+    example::<super::submit::SubmitTask>();
+    example::<super::meta::ListCategories>();
+    example::<super::meta::ListCategoryTools>();
+    example::<super::meta::GetSchema>();
+    example::<super::meta::Dispatch>();
+}

@@ -1,0 +1,206 @@
+//! The two phases of wiring: ports first, then what serves them.
+
+use crate::actor::{GatewayActor, UpstreamChanged};
+use crate::dispatch::Dispatcher;
+use crate::error::GatewayError;
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::options::GatewayOptions;
+use crate::serve::{Admission, serve_inbox};
+use crate::server::McpServer;
+use crate::upstream::{Upstreams, call_upstream};
+use meshwork_kit::{Inbox, Mailbox, Port, Supervision, channel_port, mailbox};
+use meshwork_proto::PeerId;
+use meshwork_proto::artifact::{PutArtifact, ReadArtifact, StatArtifact};
+use meshwork_proto::discovery::{Announce, ListPeers, PeerAdvertised};
+use meshwork_proto::executor::{CallTool, ListTools, StopTask, UpstreamTools};
+use meshwork_proto::node::Shutdown;
+use meshwork_proto::queue::{
+    By, Cancel, Claim, Finish, GetTask, List, Renew, Resubmit, Stats, Submit, Update,
+};
+use meshwork_proto::transport::{CallPeer, FetchArtifact, ServeRequest};
+use meshwork_proto::upstream::CallUpstream;
+use prometheus::Registry;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// How many changes of upstream servers may wait for the gateway's actor.
+const CHANGES_QUEUED: usize = 64;
+
+/// What the gateway serves.
+#[derive(Debug, Clone)]
+pub struct GatewayPorts {
+    /// What is asked of this node, whoever asks. If the asker goes away, the work is given up.
+    pub serve: Port<ServeRequest>,
+    /// Calls to upstream MCP servers. If the asker goes away, the call is cancelled upstream.
+    pub upstream: Port<CallUpstream>,
+}
+
+/// Ports of the queue.
+#[derive(Debug, Clone)]
+pub struct QueuePorts {
+    /// Accept a task.
+    pub submit: Port<By<Submit>>,
+    /// Give work.
+    pub claim: Port<By<Claim>>,
+    /// Renew leases.
+    pub renew: Port<By<Renew>>,
+    /// End an attempt.
+    pub finish: Port<By<Finish>>,
+    /// Give up a task.
+    pub cancel: Port<By<Cancel>>,
+    /// Change a task.
+    pub update: Port<By<Update>>,
+    /// Run a finished task again.
+    pub resubmit: Port<By<Resubmit>>,
+    /// Read a task.
+    pub get: Port<By<GetTask>>,
+    /// List tasks.
+    pub list: Port<By<List>>,
+    /// Counts.
+    pub stats: Port<By<Stats>>,
+}
+
+/// Ports of the executor.
+#[derive(Debug, Clone)]
+pub struct ExecutorPorts {
+    /// What tools are there.
+    pub list: Port<ListTools>,
+    /// Run a tool now.
+    pub call: Port<CallTool>,
+    /// Stop working on a task.
+    pub stop: Port<StopTask>,
+    /// Hear which tools an upstream server has.
+    pub upstream_tools: Port<UpstreamTools>,
+}
+
+/// Ports of discovery.
+#[derive(Debug, Clone)]
+pub struct DiscoveryPorts {
+    /// Known peers.
+    pub list: Port<ListPeers>,
+    /// Tell all peers what this node offers.
+    pub announce: Port<Announce>,
+    /// Hear what a peer offers.
+    pub advertised: Port<PeerAdvertised>,
+}
+
+/// Ports of the artifact store.
+#[derive(Debug, Clone)]
+pub struct ArtifactPorts {
+    /// Store bytes.
+    pub put: Port<PutArtifact>,
+    /// Read bytes.
+    pub read: Port<ReadArtifact>,
+    /// Ask how much is there.
+    pub stat: Port<StatArtifact>,
+}
+
+/// Ports of the actors of this node.
+#[derive(Debug, Clone)]
+pub struct NodePorts {
+    /// The queue.
+    pub queue: QueuePorts,
+    /// The executor.
+    pub executor: ExecutorPorts,
+    /// Discovery.
+    pub discovery: DiscoveryPorts,
+    /// The artifact store.
+    pub artifacts: ArtifactPorts,
+    /// Ask a peer.
+    pub call_peer: Port<CallPeer>,
+    /// Fetch an artifact from a peer.
+    pub fetch: Port<FetchArtifact>,
+    /// Drain this node.
+    pub shutdown: Port<Shutdown>,
+}
+
+/// What the gateway needs to start.
+#[derive(Debug, Clone)]
+pub struct GatewayDeps {
+    /// The actors of this node.
+    pub node: NodePorts,
+    /// This node.
+    pub local_peer: PeerId,
+}
+
+/// The gateway between the two phases: its ports exist, nothing is served yet.
+pub struct GatewaySeed {
+    options: GatewayOptions,
+    metrics: Metrics,
+    ports: GatewayPorts,
+    serve: Inbox<ServeRequest>,
+    upstream: Inbox<CallUpstream>,
+    mailbox: Mailbox<GatewayActor>,
+    changed: Port<UpstreamChanged>,
+}
+
+/// Phase 1: makes the ports, which may be handed around; what is sent to them waits.
+///
+/// # Errors
+/// When an upstream server is configured wrongly, or the registry has the gateway's metrics already.
+pub fn prepare(
+    options: GatewayOptions,
+    registry: &Registry,
+) -> Result<(GatewayPorts, GatewaySeed), GatewayError> {
+    options.check()?;
+    let metrics = Metrics::register(registry)?;
+    let (serve, serve_inbox) = channel_port(options.limits.queued);
+    let (upstream, upstream_inbox) = channel_port(options.limits.upstream_queued);
+    let ports = GatewayPorts { serve, upstream };
+    let mailbox = mailbox::<GatewayActor>();
+    let changed = mailbox.port(CHANGES_QUEUED);
+    let seed = GatewaySeed {
+        options,
+        metrics,
+        ports: ports.clone(),
+        serve: serve_inbox,
+        upstream: upstream_inbox,
+        mailbox,
+        changed,
+    };
+    Ok((ports, seed))
+}
+
+impl GatewaySeed {
+    /// Phase 2: starts serving the ports, and the upstream servers. Waits for none of them.
+    #[must_use]
+    pub fn start(self, deps: GatewayDeps, supervision: &Supervision) -> Gateway {
+        let runtime = supervision.runtime().clone();
+        let stop = CancellationToken::new();
+        let upstreams = Upstreams::start(
+            &self.options,
+            &self.metrics,
+            deps.node.executor.upstream_tools.clone(),
+            self.changed,
+            &stop,
+            &runtime,
+        );
+
+        let routes = upstreams.routes();
+        serve_inbox(&runtime, self.upstream, stop.clone(), move |call| {
+            call_upstream(Arc::clone(&routes), call)
+        });
+
+        let dispatcher = Arc::new(Dispatcher::new(deps.node.clone()));
+        let admission = Arc::new(Admission::new(self.options.limits));
+        serve_inbox(&runtime, self.serve, stop.clone(), move |request: ServeRequest| {
+            let (dispatcher, admission) = (Arc::clone(&dispatcher), Arc::clone(&admission));
+            async move {
+                let _place = admission.admit(&request.request)?;
+                dispatcher.serve(request).await
+            }
+        });
+
+        let node = Arc::new(Node::new(deps.node, self.ports.serve, deps.local_peer));
+        let server = McpServer::new(node, self.metrics.clone());
+        let sessions = server.sessions(&self.options.http);
+        let watches = upstreams.watches();
+        let (metrics, open) = (self.metrics, sessions.open());
+        let actor = self.mailbox.start(supervision, move || {
+            GatewayActor::new(metrics.clone(), Arc::clone(&open), watches.clone())
+        });
+        Gateway::new(server, sessions, self.options.http, actor, upstreams, stop)
+    }
+}
