@@ -1,0 +1,95 @@
+//! Arguments of the commands that are programs of their own: `mcp`, `demo` and `bench`.
+
+use super::node_args::NodeArgs;
+use crate::output::Failure;
+use std::path::PathBuf;
+
+const MCP_EXAMPLES: &str = "\
+Examples:
+  meshwork mcp
+      Serves on standard input and output what the running node offers at --url.
+  meshwork mcp --embedded --data-dir ~/.mesh-desk
+      Starts a node inside this process; it ends with the client.
+
+In the settings of an MCP client:
+  {\"mcpServers\": {\"meshwork\": {\"command\": \"meshwork\", \"args\": [\"mcp\"]}}}";
+
+/// Arguments of `mcp`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(after_help = MCP_EXAMPLES)]
+pub(crate) struct McpArgs {
+    /// Start a node inside this process instead of connecting to one
+    #[arg(long)]
+    pub(crate) embedded: bool,
+    /// The flags of the embedded node.
+    #[command(flatten, next_help_heading = "Flags of the embedded node")]
+    pub(crate) node: NodeArgs,
+}
+
+impl McpArgs {
+    /// Checks that flags of a node are only given when there is one.
+    ///
+    /// # Errors
+    /// When they would have no effect.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.embedded || self.node == NodeArgs::default() {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "flags of a node have no effect on a node that runs already: add --embedded, or leave them out",
+        ))
+    }
+}
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  meshwork demo
+  meshwork demo --tasks 400 --dir ~/src/project
+  meshwork demo --keep               keep the data directories and logs, and say where they are";
+
+/// Arguments of `demo`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(after_help = DEMO_EXAMPLES)]
+pub(crate) struct DemoArgs {
+    /// How many tasks
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub(crate) tasks: u32,
+    /// Git repository whose files the tasks work on [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// MCP server with git tools: mcp-server-git from PyPI, unmodified
+    #[arg(long, value_name = "PROGRAM", default_value = "mcp-server-git")]
+    pub(crate) git_server: PathBuf,
+    /// Keep the data directories and logs of the nodes
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  meshwork bench                                 the table
+  meshwork bench --json > bench.json             the same as JSON
+  meshwork bench --seconds 1 --tasks 0           a quick look
+
+Use a release build: `make bench` does.";
+
+/// Arguments of `bench`.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+#[command(after_help = BENCH_EXAMPLES)]
+pub(crate) struct BenchArgs {
+    /// How long each cell of the table runs
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = super::input::seconds)]
+    pub(crate) seconds: f64,
+    /// Payload of a task in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    pub(crate) payload: usize,
+    /// Tasks in the store for the figures of memory and start; 0 leaves them out
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub(crate) tasks: u64,
+    /// Where the stores are put [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Also write the report as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json_file: Option<PathBuf>,
+}

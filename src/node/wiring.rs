@@ -1,0 +1,222 @@
+//! The one place where the parts of a node meet: ports first, then each part is started with the ports it needs.
+
+use super::ground::Ground;
+use super::{NodeError, describe, shutdown};
+use super::{contacts, options};
+use crate::config::{Environment, NodeConfig};
+use meshwork_gateway::{
+    ArtifactPorts, DiscoveryPorts as GatewayDiscovery, ExecutorPorts as GatewayExecutor, Gateway,
+    GatewayDeps, GatewayPorts, GatewaySeed, NodePorts, QueuePorts as GatewayQueue,
+};
+use meshwork_kit::{Backoff, Port};
+use meshwork_network::{Network, NetworkDeps, NetworkPorts, NetworkSeed};
+use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapOptions};
+use meshwork_peers::discovery::{self, DiscoveryDeps, DiscoveryOptions, DiscoveryPorts, DiscoverySeed};
+use meshwork_proto::discovery::DescribeNode;
+use meshwork_proto::node::Shutdown;
+use meshwork_work::executor::{self, ExecutorDeps, ExecutorPorts, ExecutorSeed};
+use meshwork_work::queue::{self, QueueDeps, QueuePorts, QueueSeed};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long one first contact may take, and the pauses between tries.
+const DIAL_WITHIN: Duration = Duration::from_secs(10);
+const DIAL_BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(500), Duration::from_secs(30));
+
+/// Every port of the node: they exist before anything runs, so they can be handed around in circles.
+#[derive(Clone)]
+pub(super) struct Ports {
+    pub(super) network: NetworkPorts,
+    pub(super) queue: QueuePorts,
+    pub(super) executor: ExecutorPorts,
+    pub(super) discovery: DiscoveryPorts,
+    pub(super) gateway: GatewayPorts,
+}
+
+/// The parts before they run.
+struct Seeds {
+    network: NetworkSeed,
+    queue: QueueSeed,
+    executor: ExecutorSeed,
+    discovery: DiscoverySeed,
+    gateway: GatewaySeed,
+}
+
+/// The parts that run and are no actors.
+pub(super) struct Parts {
+    pub(super) network: Network,
+    pub(super) gateway: Gateway,
+    pub(super) ports: Ports,
+}
+
+/// Wires and starts everything but the store (which is there already) and HTTP (which comes last).
+pub(super) async fn start(
+    ground: &Ground,
+    config: &NodeConfig,
+    environment: &Environment,
+    shutdowns: mpsc::Sender<Shutdown>,
+) -> Result<Parts, NodeError> {
+    let (ports, seeds) = prepare(ground, config, environment)?;
+    start_queue(ground, &ports, seeds.queue)?;
+    start_executor(ground, config, &ports, seeds.executor)?;
+    start_discovery(ground, &ports, seeds.discovery);
+    let network = start_network(ground, &ports, seeds.network).await?;
+    start_bootstrap(ground, config, &ports);
+    let gateway = start_gateway(ground, &ports, shutdowns, seeds.gateway);
+    Ok(Parts { network, gateway, ports })
+}
+
+fn prepare(
+    ground: &Ground,
+    config: &NodeConfig,
+    environment: &Environment,
+) -> Result<(Ports, Seeds), NodeError> {
+    let trust = options::trust(config)?;
+    let (network, network_seed) =
+        meshwork_network::prepare(ground.identity.clone(), trust, options::network(config));
+    let (queue, queue_seed) = queue::prepare(options::queue(config)).map_err(NodeError::of)?;
+    let (executor, executor_seed) = executor::prepare(options::executor(config)).map_err(NodeError::of)?;
+    let (discovery, discovery_seed) = discovery::prepare();
+    let (gateway, gateway_seed) =
+        meshwork_gateway::prepare(options::gateway(config, environment), &ground.registry)
+            .map_err(NodeError::of)?;
+    Ok((
+        Ports { network, queue, executor, discovery, gateway },
+        Seeds {
+            network: network_seed,
+            queue: queue_seed,
+            executor: executor_seed,
+            discovery: discovery_seed,
+            gateway: gateway_seed,
+        },
+    ))
+}
+
+fn start_queue(ground: &Ground, ports: &Ports, seed: QueueSeed) -> Result<(), NodeError> {
+    let store = &ground.store.ports;
+    let deps = QueueDeps {
+        clock: ground.clock.clone(),
+        commit: store.commit.clone(),
+        read_key: store.read_key.clone(),
+        read_keys: store.read_keys.clone(),
+        scan: store.scan.clone(),
+        epoch: ground.store.epoch(),
+        local_peer: ground.peer_id.clone(),
+        stop_local: ports.executor.stop.clone(),
+        call_peer: ports.network.call.clone(),
+        seed: rand::random(),
+    };
+    seed.start(&ground.supervision, &ground.registry, deps).map_err(NodeError::internal)?;
+    Ok(())
+}
+
+fn start_executor(
+    ground: &Ground,
+    config: &NodeConfig,
+    ports: &Ports,
+    seed: ExecutorSeed,
+) -> Result<(), NodeError> {
+    let store = &ground.store.ports;
+    let deps = ExecutorDeps {
+        clock: ground.clock.clone(),
+        local: ports.gateway.serve.clone(),
+        call_peer: ports.network.call.clone(),
+        fetch: ports.network.fetch.clone(),
+        put_artifact: store.put_artifact.clone(),
+        read_artifact: store.read_artifact.clone(),
+        upstream: ports.gateway.upstream.clone(),
+        local_peer: ground.peer_id.clone(),
+        incarnation: rand::random(),
+        labels: config.executor.labels.iter().cloned().collect(),
+    };
+    seed.start(&ground.supervision, deps, &ground.registry).map_err(NodeError::of)?;
+    Ok(())
+}
+
+fn start_discovery(ground: &Ground, ports: &Ports, seed: DiscoverySeed) {
+    let deps = DiscoveryDeps {
+        clock: ground.clock.clone(),
+        call_peer: ports.network.call.clone(),
+        describe: describe_port(ground, ports),
+    };
+    seed.start(&ground.supervision, DiscoveryOptions::default(), deps);
+}
+
+fn describe_port(ground: &Ground, ports: &Ports) -> Port<DescribeNode> {
+    let parts = describe::Parts {
+        tools: ports.executor.list.clone(),
+        slots: ports.executor.slots.clone(),
+        stats: ports.queue.stats.clone(),
+        local: ports.network.local.clone(),
+    };
+    describe::serve(&ground.runtime, parts)
+}
+
+async fn start_network(ground: &Ground, ports: &Ports, seed: NetworkSeed) -> Result<Network, NodeError> {
+    let store = &ground.store.ports;
+    let deps = NetworkDeps {
+        clock: ground.clock.clone(),
+        serve: ports.gateway.serve.clone(),
+        stat_artifact: store.stat_artifact.clone(),
+        append_artifact: store.append_artifact.clone(),
+        connection: ports.discovery.connection.clone(),
+        worker_lost: ports.queue.worker_lost.clone(),
+        worker_back: ports.queue.worker_back.clone(),
+        work_source: ports.executor.sources.clone(),
+    };
+    seed.start(deps, &ground.registry).await.map_err(NodeError::of)
+}
+
+fn start_bootstrap(ground: &Ground, config: &NodeConfig, ports: &Ports) {
+    let options = BootstrapOptions {
+        peers: contacts::first(config),
+        dial_deadline: DIAL_WITHIN,
+        backoff: DIAL_BACKOFF,
+        seed: rand::random(),
+    };
+    bootstrap::start(&ground.supervision, options, BootstrapDeps { dial: ports.network.dial.clone() });
+}
+
+fn start_gateway(
+    ground: &Ground,
+    ports: &Ports,
+    shutdowns: mpsc::Sender<Shutdown>,
+    seed: GatewaySeed,
+) -> Gateway {
+    let (queue, executor, discovery, store) =
+        (&ports.queue, &ports.executor, &ports.discovery, &ground.store.ports);
+    let node = NodePorts {
+        queue: GatewayQueue {
+            submit: queue.submit.clone(),
+            claim: queue.claim.clone(),
+            renew: queue.renew.clone(),
+            finish: queue.finish.clone(),
+            cancel: queue.cancel.clone(),
+            update: queue.update.clone(),
+            resubmit: queue.resubmit.clone(),
+            get: queue.get.clone(),
+            list: queue.list.clone(),
+            stats: queue.stats.clone(),
+        },
+        executor: GatewayExecutor {
+            list: executor.list.clone(),
+            call: executor.call.clone(),
+            stop: executor.stop.clone(),
+            upstream_tools: executor.upstream_tools.clone(),
+        },
+        discovery: GatewayDiscovery {
+            list: discovery.list.clone(),
+            announce: discovery.announce.clone(),
+            advertised: discovery.advertised.clone(),
+        },
+        artifacts: ArtifactPorts {
+            put: store.put_artifact.clone(),
+            read: store.read_artifact.clone(),
+            stat: store.stat_artifact.clone(),
+        },
+        call_peer: ports.network.call.clone(),
+        fetch: ports.network.fetch.clone(),
+        shutdown: shutdown::serve(&ground.runtime, executor.slots.clone(), shutdowns),
+    };
+    seed.start(GatewayDeps { node, local_peer: ground.peer_id.clone() }, &ground.supervision)
+}
