@@ -1,4 +1,18 @@
-//! Messages to discovery: the peer book.
+//! Messages to discovery: the peer book, what changes it ([`change`]), how it is shown ([`member`]) and what nodes pass on
+//! of one another ([`gossip`]).
+
+pub mod change;
+pub mod gossip;
+pub mod member;
+mod source;
+
+pub use change::{
+    CleanUp, CleanedUp, DiscoverNow, ForgetPeer, FoundPeer, PeersFound, RegisterError, RegisterPeer,
+    Registered, SayGoodbye, SourceReport,
+};
+pub use gossip::{Exchange, Exchanged, NodeRecord, Notary, PeerExchange, SignedRecord};
+pub use member::{AddressView, ListMembers, MemberView, PeerState, PeerTrust};
+pub use source::{Source, UnknownSource};
 
 use crate::{PeerId, Request, Role, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -122,6 +136,18 @@ pub enum PeerConnection {
         peer: PeerId,
         /// Why.
         reason: String,
+    },
+    /// Revoked, or banned for a time: it is not dialled, and nothing is believed of it.
+    ShutOut {
+        /// Who.
+        peer: PeerId,
+        /// Whether the operator revoked it; else it is banned for a time.
+        revoked: bool,
+    },
+    /// Not shut out any more.
+    LetIn {
+        /// Who.
+        peer: PeerId,
     },
 }
 

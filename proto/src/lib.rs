@@ -2,10 +2,11 @@
 //!
 //! This crate does no I/O, reads no clock and names neither actix, tokio, libp2p nor rocksdb: everything in it can be
 //! tested with plain functions. A message lives in the module named after the actor that *receives* it
-//! ([`store`], [`transport`], [`discovery`], [`queue`], [`executor`], [`upstream`], [`node`]); what crosses the wire
-//! `/meshwork/1` is in [`wire`].
+//! ([`store`], [`transport`], [`discovery`], [`bootstrap`], [`queue`], [`executor`], [`upstream`], [`node`]); what crosses the wire
+//! `/meshwork/2` is in [`wire`].
 
 pub mod artifact;
+pub mod bootstrap;
 pub mod caller;
 pub mod canonical;
 pub mod cid;

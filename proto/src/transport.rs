@@ -1,4 +1,17 @@
-//! Messages to the transport: connections to peers and requests over them.
+//! Messages to the transport: connections to peers and requests over them; finding and being found ([`reach`]); whom it
+//! lets in ([`trust`]).
+
+pub mod reach;
+pub mod trust;
+
+pub use reach::{
+    AddressFailure, ConnectError, ConnectPeer, ConnectedPeer, Directory, DisconnectPeer, EnterSelf, LookUp,
+    LookUpError, Reachability,
+};
+pub use trust::{
+    ListShutOut, Offence, OpenPairing, PairError, PairWith, PairedWith, PairingOffer, ReportOffence,
+    RevokeError, RevokePeer, Revoked, ShutOut,
+};
 
 use crate::wire::{MeshReply, MeshRequest};
 use crate::{Caller, Cid, Coded, ErrorCode, MeshError, PeerId, Request, Role};

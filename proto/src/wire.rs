@@ -1,12 +1,21 @@
-//! The wire `/meshwork/1`: what nodes ask of one another, in frames with many requests in flight on one stream.
+//! The wire `/meshwork/2`: what nodes ask of one another, in frames with many requests in flight on one stream.
 //!
-//! Every frame is a u32 length and one bincode [`WireFrame`]. Variants are only ever added at the end of an enum; a
-//! change of a body needs a new protocol version, and the previous one stays understood.
+//! Every frame is a u32 length and one bincode [`WireFrame`]. Variants are only ever added at the end of an enum; each
+//! addition and each change of a body needs a new protocol version, and the previous one stays understood:
+//!
+//! | protocol | requests |
+//! |---|---|
+//! | `/meshwork/1` | up to [`MeshRequest::Shutdown`] |
+//! | `/meshwork/2` | all: membership was added |
 
 pub mod admission;
 
 use crate::artifact::ArtifactPiece;
-use crate::discovery::{Advertisement, Announce, Announced, ListPeers, PeerView};
+use crate::bootstrap::{BootstrapNow, BootstrapReport, ContactView, GetPublicIp, ListContacts, PublicIp};
+use crate::discovery::{
+    Advertisement, Announce, Announced, CleanUp, CleanedUp, DiscoverNow, Exchange, Exchanged, ForgetPeer,
+    ListMembers, ListPeers, MemberView, PeerView, RegisterPeer, Registered, SourceReport,
+};
 use crate::executor::{CallTool, StopTask, ToolInfo, ToolOutput};
 use crate::node::{Shutdown, ShutdownStarted};
 use crate::queue::{
@@ -14,11 +23,14 @@ use crate::queue::{
     Submit, Submitted, TaskPage, Update,
 };
 use crate::task::TaskView;
+use crate::transport::{RevokePeer, Revoked};
 use crate::{Cid, MeshError};
 use serde::{Deserialize, Serialize};
 
 /// Protocol id of the request streams.
-pub const MESHWORK_PROTOCOL: &str = "/meshwork/1";
+pub const MESHWORK_PROTOCOL: &str = "/meshwork/2";
+/// Protocol id of the version before: the same frames, with fewer requests.
+pub const MESHWORK_PROTOCOL_1: &str = "/meshwork/1";
 /// Protocol id of the handshake that admits a connection.
 pub const ADMISSION_PROTOCOL: &str = "/meshwork/admit/1";
 /// Largest frame, in bytes: an inline payload or an artifact piece, and room around it.
@@ -52,7 +64,7 @@ pub enum WireFrame {
 }
 
 macro_rules! mesh_calls {
-    ($($(#[$doc:meta])* $variant:ident($body:ty) => $reply:ident($answer:ty), $name:literal;)*) => {
+    ($($(#[$doc:meta])* $variant:ident($body:ty) => $reply:ident($answer:ty), $name:literal, $since:literal;)*) => {
         /// What can be asked of a node, by a peer or by its own gateway.
         #[allow(clippy::large_enum_variant, reason = "a request is moved a few times and then encoded")]
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +75,12 @@ macro_rules! mesh_calls {
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// The lowest version of the wire on which it can be asked.
+            #[must_use]
+            pub const fn since(&self) -> u8 {
+                match self { $(Self::$variant(_) => $since,)* }
             }
         }
 
@@ -94,41 +112,61 @@ pub trait MeshCall: Sized {
 
 mesh_calls! {
     /// Queue: accept a task.
-    Submit(Submit) => Submitted(Submitted), "submit";
+    Submit(Submit) => Submitted(Submitted), "submit", 1;
     /// Queue: give work, or wait for it.
-    Claim(Claim) => Claimed(Claimed), "claim";
+    Claim(Claim) => Claimed(Claimed), "claim", 1;
     /// Queue: renew leases.
-    Renew(Renew) => Renewed(Vec<Renewal>), "renew";
+    Renew(Renew) => Renewed(Vec<Renewal>), "renew", 1;
     /// Queue: end an attempt.
-    Finish(Finish) => Finished(Finished), "finish";
+    Finish(Finish) => Finished(Finished), "finish", 1;
     /// Queue: give up a task.
-    Cancel(Cancel) => Submitted(Submitted), "cancel";
+    Cancel(Cancel) => Submitted(Submitted), "cancel", 1;
     /// Queue: change a task.
-    Update(Update) => Task(TaskView), "update";
+    Update(Update) => Task(TaskView), "update", 1;
     /// Queue: run a finished task again.
-    Resubmit(Resubmit) => Submitted(Submitted), "resubmit";
+    Resubmit(Resubmit) => Submitted(Submitted), "resubmit", 1;
     /// Queue: read a task, perhaps waiting for its end.
-    GetTask(GetTask) => Task(TaskView), "get_task";
+    GetTask(GetTask) => Task(TaskView), "get_task", 1;
     /// Queue: list tasks.
-    List(List) => Tasks(TaskPage), "list";
+    List(List) => Tasks(TaskPage), "list", 1;
     /// Queue: counts.
-    Stats(Stats) => Stats(QueueStats), "stats";
+    Stats(Stats) => Stats(QueueStats), "stats", 1;
     /// Executor: run a tool now.
-    CallTool(CallTool) => ToolOutput(ToolOutput), "call_tool";
+    CallTool(CallTool) => ToolOutput(ToolOutput), "call_tool", 1;
     /// Executor: what tools are there.
-    ListTools(ListNodeTools) => Tools(Vec<ToolInfo>), "list_tools";
+    ListTools(ListNodeTools) => Tools(Vec<ToolInfo>), "list_tools", 1;
     /// Executor: stop working on a task.
-    StopTask(StopTask) => Done(()), "stop_task";
+    StopTask(StopTask) => Done(()), "stop_task", 1;
     /// Discovery: known peers.
-    ListPeers(ListPeers) => Peers(Vec<PeerView>), "list_peers";
+    ListPeers(ListPeers) => Peers(Vec<PeerView>), "list_peers", 1;
     /// Discovery: announce to all peers.
-    Announce(Announce) => Announced(Announced), "announce";
+    Announce(Announce) => Announced(Announced), "announce", 1;
     /// Discovery: this is what I offer; answered with what the other offers.
-    Advertise(Advertisement) => Advertised(Advertisement), "advertise";
+    Advertise(Advertisement) => Advertised(Advertisement), "advertise", 1;
     /// Artifacts: a piece of one.
-    ReadArtifact(ReadPiece) => Piece(ArtifactPiece), "read_artifact";
+    ReadArtifact(ReadPiece) => Piece(ArtifactPiece), "read_artifact", 1;
     /// Root: drain, and perhaps stop.
-    Shutdown(Shutdown) => ShuttingDown(ShutdownStarted), "shutdown";
+    Shutdown(Shutdown) => ShuttingDown(ShutdownStarted), "shutdown", 1;
+    /// Discovery: the peer book.
+    ListMembers(ListMembers) => Members(Vec<MemberView>), "list_members", 2;
+    /// Discovery: news of nodes, and a comparison of what both know.
+    Exchange(Exchange) => Exchanged(Exchanged), "exchange", 2;
+    /// Discovery: enter a peer.
+    RegisterPeer(RegisterPeer) => Registered(Registered), "register_peer", 2;
+    /// Discovery: ask the sources now.
+    Discover(DiscoverNow) => Sources(Vec<SourceReport>), "discover", 2;
+    /// Discovery: forget silent peers.
+    CleanUp(CleanUp) => CleanedUp(CleanedUp), "clean_up", 2;
+    /// Discovery: forget a peer.
+    ForgetPeer(ForgetPeer) => Forgotten(bool), "forget_peer", 2;
+    /// Bootstrap: read first contacts and dial them.
+    Bootstrap(BootstrapNow) => Bootstrapped(BootstrapReport), "bootstrap", 2;
+    /// Bootstrap: the first contacts.
+    ListContacts(ListContacts) => Contacts(Vec<ContactView>), "list_contacts", 2;
+    /// Bootstrap: the public address of the node.
+    PublicIp(GetPublicIp) => PublicIp(PublicIp), "public_ip", 2;
+    /// Transport: revoke a peer, or take that back.
+    Revoke(RevokePeer) => Revoked(Revoked), "revoke", 2;
 }
 
 /// What a node answers.
@@ -168,6 +206,26 @@ pub enum MeshReply {
     Piece(ArtifactPiece),
     /// The drain has begun.
     ShuttingDown(ShutdownStarted),
+    /// The peer book.
+    Members(Vec<MemberView>),
+    /// The answer to an exchange.
+    Exchanged(Exchanged),
+    /// What became of a registration.
+    Registered(Registered),
+    /// What the sources gave.
+    Sources(Vec<SourceReport>),
+    /// Who was forgotten.
+    CleanedUp(CleanedUp),
+    /// Whether the peer was in the book.
+    Forgotten(bool),
+    /// What came of reading first contacts.
+    Bootstrapped(BootstrapReport),
+    /// The first contacts.
+    Contacts(Vec<ContactView>),
+    /// The node's public address.
+    PublicIp(PublicIp),
+    /// What a revocation changed.
+    Revoked(Revoked),
 }
 
 /// Asks for the tools of the node itself.

@@ -6,12 +6,13 @@ use super::{contacts, options};
 use crate::config::{Environment, NodeConfig};
 use meshwork_gateway::{
     ArtifactPorts, DiscoveryPorts as GatewayDiscovery, ExecutorPorts as GatewayExecutor, Gateway,
-    GatewayDeps, GatewayPorts, GatewaySeed, NodePorts, QueuePorts as GatewayQueue,
+    GatewayDeps, GatewayPorts, GatewaySeed, MembershipPorts, NodePorts, QueuePorts as GatewayQueue,
 };
 use meshwork_kit::{Backoff, Port};
 use meshwork_network::{Network, NetworkDeps, NetworkPorts, NetworkSeed};
-use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapOptions};
+use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapOptions, BootstrapPorts, BootstrapSeed};
 use meshwork_peers::discovery::{self, DiscoveryDeps, DiscoveryOptions, DiscoveryPorts, DiscoverySeed};
+use meshwork_peers::public_ip::{self, PublicIpOptions};
 use meshwork_proto::discovery::DescribeNode;
 use meshwork_proto::node::Shutdown;
 use meshwork_work::executor::{self, ExecutorDeps, ExecutorPorts, ExecutorSeed};
@@ -30,6 +31,7 @@ pub(super) struct Ports {
     pub(super) queue: QueuePorts,
     pub(super) executor: ExecutorPorts,
     pub(super) discovery: DiscoveryPorts,
+    pub(super) bootstrap: BootstrapPorts,
     pub(super) gateway: GatewayPorts,
 }
 
@@ -39,6 +41,7 @@ struct Seeds {
     queue: QueueSeed,
     executor: ExecutorSeed,
     discovery: DiscoverySeed,
+    bootstrap: BootstrapSeed,
     gateway: GatewaySeed,
 }
 
@@ -61,7 +64,7 @@ pub(super) async fn start(
     start_executor(ground, config, &ports, seeds.executor)?;
     start_discovery(ground, &ports, seeds.discovery);
     let network = start_network(ground, &ports, seeds.network).await?;
-    start_bootstrap(ground, config, &ports);
+    start_bootstrap(ground, config, &ports, seeds.bootstrap);
     let gateway = start_gateway(ground, &ports, shutdowns, seeds.gateway);
     Ok(Parts { network, gateway, ports })
 }
@@ -77,16 +80,18 @@ fn prepare(
     let (queue, queue_seed) = queue::prepare(options::queue(config)).map_err(NodeError::of)?;
     let (executor, executor_seed) = executor::prepare(options::executor(config)).map_err(NodeError::of)?;
     let (discovery, discovery_seed) = discovery::prepare();
+    let (bootstrap, bootstrap_seed) = bootstrap::prepare();
     let (gateway, gateway_seed) =
         meshwork_gateway::prepare(options::gateway(config, environment), &ground.registry)
             .map_err(NodeError::of)?;
     Ok((
-        Ports { network, queue, executor, discovery, gateway },
+        Ports { network, queue, executor, discovery, bootstrap, gateway },
         Seeds {
             network: network_seed,
             queue: queue_seed,
             executor: executor_seed,
             discovery: discovery_seed,
+            bootstrap: bootstrap_seed,
             gateway: gateway_seed,
         },
     ))
@@ -160,6 +165,7 @@ async fn start_network(ground: &Ground, ports: &Ports, seed: NetworkSeed) -> Res
         stat_artifact: store.stat_artifact.clone(),
         append_artifact: store.append_artifact.clone(),
         connection: ports.discovery.connection.clone(),
+        found: ports.discovery.found.clone(),
         worker_lost: ports.queue.worker_lost.clone(),
         worker_back: ports.queue.worker_back.clone(),
         work_source: ports.executor.sources.clone(),
@@ -167,14 +173,14 @@ async fn start_network(ground: &Ground, ports: &Ports, seed: NetworkSeed) -> Res
     seed.start(deps, &ground.registry).await.map_err(NodeError::of)
 }
 
-fn start_bootstrap(ground: &Ground, config: &NodeConfig, ports: &Ports) {
+fn start_bootstrap(ground: &Ground, config: &NodeConfig, ports: &Ports, seed: BootstrapSeed) {
     let options = BootstrapOptions {
         peers: contacts::first(config),
         dial_deadline: DIAL_WITHIN,
         backoff: DIAL_BACKOFF,
         seed: rand::random(),
     };
-    bootstrap::start(&ground.supervision, options, BootstrapDeps { dial: ports.network.dial.clone() });
+    seed.start(&ground.supervision, options, BootstrapDeps { dial: ports.network.dial.clone() });
 }
 
 fn start_gateway(
@@ -209,6 +215,7 @@ fn start_gateway(
             announce: discovery.announce.clone(),
             advertised: discovery.advertised.clone(),
         },
+        membership: membership_ports(ground, ports),
         artifacts: ArtifactPorts {
             put: store.put_artifact.clone(),
             read: store.read_artifact.clone(),
@@ -219,4 +226,22 @@ fn start_gateway(
         shutdown: shutdown::serve(&ground.runtime, executor.slots.clone(), shutdowns),
     };
     seed.start(GatewayDeps { node, local_peer: ground.peer_id.clone() }, &ground.supervision)
+}
+
+fn membership_ports(ground: &Ground, ports: &Ports) -> MembershipPorts {
+    let (discovery, bootstrap, network) = (&ports.discovery, &ports.bootstrap, &ports.network);
+    MembershipPorts {
+        members: discovery.members.clone(),
+        exchange: discovery.exchange.clone(),
+        register: discovery.register.clone(),
+        discover: discovery.discover.clone(),
+        clean_up: discovery.clean_up.clone(),
+        forget: discovery.forget.clone(),
+        bootstrap: bootstrap.now.clone(),
+        contacts: bootstrap.contacts.clone(),
+        public_ip: public_ip::serve(&ground.runtime, PublicIpOptions::default()),
+        revoke: network.revoke.clone(),
+        open_pairing: network.open_pairing.clone(),
+        pair_with: network.pair_with.clone(),
+    }
 }

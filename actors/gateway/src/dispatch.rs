@@ -1,13 +1,14 @@
 //! What this node answers, whoever asks: maps each request to the port of the actor that serves it.
 //!
 //! Who asks decides what is allowed. The queue judges requests about tasks itself. Here are judged: stopping the node
-//! (admins only) and an advertisement (from peers only); tool calls, lists and announcements are open to every
+//! (admins only), an advertisement (from peers only) and changes of membership ([`membership`]); tool calls, lists and announcements are open to every
 //! admitted peer, and a task is stopped only by who knows its fence, which the executor checks.
 //!
 //! What a peer hands in is not believed: payloads and results are checked against their content ids, and large ones are
 //! fetched into the own store before the queue hears of them, so that an accepted task can always be run.
 
 mod artifacts;
+mod membership;
 mod payload;
 
 pub(crate) use artifacts::Artifacts;
@@ -83,6 +84,16 @@ impl Dispatcher {
             MeshRequest::Advertise(said) => self.advertise(&caller, said).await.map(MeshReply::Advertised),
             MeshRequest::ReadArtifact(piece) => self.artifacts.read(piece).await.map(MeshReply::Piece),
             MeshRequest::Shutdown(op) => self.shutdown(&caller, op).await.map(MeshReply::ShuttingDown),
+            MeshRequest::ListMembers(_)
+            | MeshRequest::Exchange(_)
+            | MeshRequest::RegisterPeer(_)
+            | MeshRequest::Discover(_)
+            | MeshRequest::CleanUp(_)
+            | MeshRequest::ForgetPeer(_)
+            | MeshRequest::Bootstrap(_)
+            | MeshRequest::ListContacts(_)
+            | MeshRequest::PublicIp(_)
+            | MeshRequest::Revoke(_) => membership::serve(&self.ports.membership, &caller, request).await,
         }
     }
 

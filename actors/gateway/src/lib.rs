@@ -41,6 +41,6 @@ pub use gateway::Gateway;
 pub use options::{GatewayOptions, HttpOptions, ServeLimits, UpstreamOptions};
 pub use upstream::{UpstreamState, UpstreamStatus};
 pub use wiring::{
-    ArtifactPorts, DiscoveryPorts, ExecutorPorts, GatewayDeps, GatewayPorts, GatewaySeed, NodePorts,
-    QueuePorts, prepare,
+    ArtifactPorts, DiscoveryPorts, ExecutorPorts, GatewayDeps, GatewayPorts, GatewaySeed, MembershipPorts,
+    NodePorts, QueuePorts, prepare,
 };

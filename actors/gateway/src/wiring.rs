@@ -13,13 +13,17 @@ use crate::upstream::{Upstreams, call_upstream};
 use meshwork_kit::{Inbox, Mailbox, Port, Supervision, channel_port, mailbox};
 use meshwork_proto::PeerId;
 use meshwork_proto::artifact::{PutArtifact, ReadArtifact, StatArtifact};
-use meshwork_proto::discovery::{Announce, ListPeers, PeerAdvertised};
+use meshwork_proto::bootstrap::{BootstrapNow, GetPublicIp, ListContacts};
+use meshwork_proto::discovery::{
+    Announce, CleanUp, DiscoverNow, ForgetPeer, ListMembers, ListPeers, PeerAdvertised, PeerExchange,
+    RegisterPeer,
+};
 use meshwork_proto::executor::{CallTool, ListTools, StopTask, UpstreamTools};
 use meshwork_proto::node::Shutdown;
 use meshwork_proto::queue::{
     By, Cancel, Claim, Finish, GetTask, List, Renew, Resubmit, Stats, Submit, Update,
 };
-use meshwork_proto::transport::{CallPeer, FetchArtifact, ServeRequest};
+use meshwork_proto::transport::{CallPeer, FetchArtifact, OpenPairing, PairWith, RevokePeer, ServeRequest};
 use meshwork_proto::upstream::CallUpstream;
 use prometheus::Registry;
 use std::sync::Arc;
@@ -86,6 +90,35 @@ pub struct DiscoveryPorts {
     pub advertised: Port<PeerAdvertised>,
 }
 
+/// Ports of those that know who is in the mesh: discovery, bootstrap, transport.
+#[derive(Debug, Clone)]
+pub struct MembershipPorts {
+    /// The peer book.
+    pub members: Port<ListMembers>,
+    /// Hear what a peer passes on.
+    pub exchange: Port<PeerExchange>,
+    /// Enter a peer.
+    pub register: Port<RegisterPeer>,
+    /// Ask the sources now.
+    pub discover: Port<DiscoverNow>,
+    /// Forget silent peers.
+    pub clean_up: Port<CleanUp>,
+    /// Forget a peer.
+    pub forget: Port<ForgetPeer>,
+    /// Read first contacts and dial them.
+    pub bootstrap: Port<BootstrapNow>,
+    /// The first contacts.
+    pub contacts: Port<ListContacts>,
+    /// The public address of this node.
+    pub public_ip: Port<GetPublicIp>,
+    /// Revoke a peer.
+    pub revoke: Port<RevokePeer>,
+    /// Open the door for a new node.
+    pub open_pairing: Port<OpenPairing>,
+    /// Join the mesh of another node.
+    pub pair_with: Port<PairWith>,
+}
+
 /// Ports of the artifact store.
 #[derive(Debug, Clone)]
 pub struct ArtifactPorts {
@@ -106,6 +139,8 @@ pub struct NodePorts {
     pub executor: ExecutorPorts,
     /// Discovery.
     pub discovery: DiscoveryPorts,
+    /// Who is in the mesh.
+    pub membership: MembershipPorts,
     /// The artifact store.
     pub artifacts: ArtifactPorts,
     /// Ask a peer.

@@ -116,6 +116,7 @@ fn nobody() -> NetworkDeps {
         stat_artifact: closed(),
         append_artifact: closed(),
         connection: closed(),
+        found: closed(),
         worker_lost: closed(),
         worker_back: closed(),
         work_source: closed(),

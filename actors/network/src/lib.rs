@@ -25,6 +25,7 @@ pub mod identity;
 mod link;
 mod metrics;
 mod network;
+mod notary;
 mod notify;
 mod options;
 mod pipe;

@@ -13,10 +13,13 @@ use crate::trust::Trust;
 use libp2p::metrics::{Metrics, Registry as Libp2pRegistry};
 use meshwork_kit::{Clock, Inbox, Port, channel_port};
 use meshwork_proto::artifact::{AppendArtifact, StatArtifact};
-use meshwork_proto::discovery::PeerConnection;
+use meshwork_proto::discovery::{PeerConnection, PeersFound};
 use meshwork_proto::executor::WorkSource;
 use meshwork_proto::queue::{WorkerPeerBack, WorkerPeerLost};
-use meshwork_proto::transport::{CallPeer, DialPeer, FetchArtifact, GetLocalPeer, LocalPeer, ServeRequest};
+use meshwork_proto::transport::{
+    CallPeer, ConnectPeer, DialPeer, DisconnectPeer, EnterSelf, FetchArtifact, GetLocalPeer, ListShutOut,
+    LocalPeer, LookUp, OpenPairing, PairWith, ReportOffence, RevokePeer, ServeRequest,
+};
 use meshwork_proto::{PeerId, Request};
 use std::fmt;
 use std::future::Future;
@@ -34,6 +37,8 @@ const COMMANDS: usize = 1024;
 const DIALS: usize = 64;
 /// Asks for this node's own addresses that wait.
 const LOCAL_ASKS: usize = 64;
+/// Look-ups and entries under way.
+const LOOK_UPS: usize = 32;
 
 /// What can be asked of the network.
 #[derive(Debug, Clone)]
@@ -46,6 +51,24 @@ pub struct NetworkPorts {
     pub dial: Port<DialPeer>,
     /// This node's id and addresses.
     pub local: Port<GetLocalPeer>,
+    /// Connect to a peer that was found, at whichever address answers.
+    pub connect: Port<ConnectPeer>,
+    /// Close the connections to a peer.
+    pub disconnect: Port<DisconnectPeer>,
+    /// Look peers up in a table or at a rendezvous point.
+    pub look_up: Port<LookUp>,
+    /// Enter this node there.
+    pub enter_self: Port<EnterSelf>,
+    /// A peer misbehaved.
+    pub offence: Port<ReportOffence>,
+    /// Revoke a peer.
+    pub revoke: Port<RevokePeer>,
+    /// Who is revoked or banned.
+    pub shut_out: Port<ListShutOut>,
+    /// Open the door for a new node.
+    pub open_pairing: Port<OpenPairing>,
+    /// Join the mesh of another node.
+    pub pair_with: Port<PairWith>,
 }
 
 /// What the network asks and tells others.
@@ -61,6 +84,8 @@ pub struct NetworkDeps {
     pub append_artifact: Port<AppendArtifact>,
     /// Discovery: connections.
     pub connection: Port<PeerConnection>,
+    /// Discovery: peers that multicast DNS found, or that a connected peer's identification names.
+    pub found: Port<PeersFound>,
     /// Queue: a worker's peer is gone.
     pub worker_lost: Port<WorkerPeerLost>,
     /// Queue: it is back.
@@ -78,6 +103,20 @@ pub struct NetworkSeed {
     fetches: Inbox<FetchArtifact>,
     dials: Inbox<DialPeer>,
     locals: Inbox<GetLocalPeer>,
+    membership: Membership,
+}
+
+/// What is asked about finding peers and letting them in.
+struct Membership {
+    connects: Inbox<ConnectPeer>,
+    disconnects: Inbox<DisconnectPeer>,
+    look_ups: Inbox<LookUp>,
+    entries: Inbox<EnterSelf>,
+    offences: Inbox<ReportOffence>,
+    revocations: Inbox<RevokePeer>,
+    shut_outs: Inbox<ListShutOut>,
+    openings: Inbox<OpenPairing>,
+    pairings: Inbox<PairWith>,
 }
 
 impl fmt::Debug for NetworkSeed {
@@ -93,8 +132,43 @@ pub fn prepare(identity: NodeIdentity, trust: Trust, options: NetworkOptions) ->
     let (fetch, fetches) = channel_port(options.max_fetches);
     let (dial, dials) = channel_port(DIALS);
     let (local, locals) = channel_port(LOCAL_ASKS);
-    let seed = NetworkSeed { identity, trust, options, calls, fetches, dials, locals };
-    (NetworkPorts { call, fetch, dial, local }, seed)
+    let (connect, connects) = channel_port(DIALS);
+    let (disconnect, disconnects) = channel_port(DIALS);
+    let (look_up, look_ups) = channel_port(LOOK_UPS);
+    let (enter_self, entries) = channel_port(LOOK_UPS);
+    let (offence, offences) = channel_port(LOCAL_ASKS);
+    let (revoke, revocations) = channel_port(4);
+    let (shut_out, shut_outs) = channel_port(4);
+    let (open_pairing, openings) = channel_port(4);
+    let (pair_with, pairings) = channel_port(4);
+    let membership = Membership {
+        connects,
+        disconnects,
+        look_ups,
+        entries,
+        offences,
+        revocations,
+        shut_outs,
+        openings,
+        pairings,
+    };
+    let seed = NetworkSeed { identity, trust, options, calls, fetches, dials, locals, membership };
+    let ports = NetworkPorts {
+        call,
+        fetch,
+        dial,
+        local,
+        connect,
+        disconnect,
+        look_up,
+        enter_self,
+        offence,
+        revoke,
+        shut_out,
+        open_pairing,
+        pair_with,
+    };
+    (ports, seed)
 }
 
 impl NetworkSeed {

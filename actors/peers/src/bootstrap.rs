@@ -6,7 +6,7 @@
 
 mod actor;
 
-pub use actor::{BootstrapDeps, BootstrapStatus, start};
+pub use actor::{BootstrapDeps, BootstrapPorts, BootstrapSeed, BootstrapStatus, prepare};
 
 use meshwork_kit::Backoff;
 use meshwork_proto::transport::PeerTarget;

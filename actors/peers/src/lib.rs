@@ -1,4 +1,8 @@
-//! Who is in the mesh: the peer book ([`discovery`]) and the first contacts ([`bootstrap`]).
+//! Who is in the mesh: the peer book ([`discovery`]), the ways of finding peers ([`sources`]), the first contacts
+//! ([`bootstrap`]) and the forgetting of those that are gone ([`reaper`]).
 
 pub mod bootstrap;
 pub mod discovery;
+pub mod public_ip;
+pub mod reaper;
+pub mod sources;

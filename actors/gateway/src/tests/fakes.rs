@@ -1,6 +1,8 @@
 //! A node whose other actors are doubles: enough of a queue, an executor, discovery and an artifact store to see what
 //! the gateway asks of them.
 
+mod membership;
+
 use super::client::{Client, Era};
 use crate::*;
 use bytes::Bytes;
@@ -376,6 +378,7 @@ pub(super) fn node_ports(state: &Arc<State>) -> NodePorts {
         queue: queue(state),
         executor: executor(state),
         discovery: discovery(state),
+        membership: membership::ports(state),
         artifacts: artifacts(state),
         call_peer: port(state, |state, call: CallPeer| async move {
             if call.target != PeerTarget::Id(peer()) {

@@ -232,6 +232,7 @@ impl Node {
                 reply.send(append.append(&piece));
             }),
             connection,
+            found: channel_port(64).0,
             worker_lost,
             worker_back,
             work_source,

@@ -1,7 +1,8 @@
 //! One retrying dial for each configured peer.
 
 use super::BootstrapOptions;
-use meshwork_kit::{Actor, ActorKind, ActorRef, Ctx, Port, Supervision, mailbox};
+use meshwork_kit::{Actor, ActorKind, ActorRef, Ctx, Handles, Mailbox, Port, Reply, Supervision, mailbox};
+use meshwork_proto::bootstrap::{BootstrapNow, ListContacts};
 use meshwork_proto::transport::{DialPeer, PeerTarget};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -22,14 +23,36 @@ pub struct BootstrapStatus {
     pub contacts: BTreeMap<String, String>,
 }
 
-/// Starts the actor.
-pub fn start(sup: &Supervision, options: BootstrapOptions, deps: BootstrapDeps) -> ActorRef {
-    mailbox::<Bootstrap>().start(sup, move || Bootstrap {
-        options: options.clone(),
-        deps: deps.clone(),
-        rng: StdRng::seed_from_u64(options.seed),
-        status: BootstrapStatus::default(),
-    })
+/// How others reach bootstrap.
+#[derive(Clone)]
+pub struct BootstrapPorts {
+    /// Read first contacts and dial them.
+    pub now: Port<BootstrapNow>,
+    /// The first contacts.
+    pub contacts: Port<ListContacts>,
+}
+
+/// Bootstrap before it runs: its ports exist and queue up messages.
+pub struct BootstrapSeed(Mailbox<Bootstrap>);
+
+/// Makes bootstrap's ports.
+#[must_use]
+pub fn prepare() -> (BootstrapPorts, BootstrapSeed) {
+    let mailbox = mailbox::<Bootstrap>();
+    let ports = BootstrapPorts { now: mailbox.port(8), contacts: mailbox.port(16) };
+    (ports, BootstrapSeed(mailbox))
+}
+
+impl BootstrapSeed {
+    /// Starts the actor.
+    pub fn start(self, sup: &Supervision, options: BootstrapOptions, deps: BootstrapDeps) -> ActorRef {
+        self.0.start(sup, move || Bootstrap {
+            options: options.clone(),
+            deps: deps.clone(),
+            rng: StdRng::seed_from_u64(options.seed),
+            status: BootstrapStatus::default(),
+        })
+    }
 }
 
 struct Bootstrap {
@@ -76,5 +99,27 @@ impl Actor for Bootstrap {
 
     fn status(&self) -> BootstrapStatus {
         self.status.clone()
+    }
+}
+
+impl Handles<BootstrapNow> for Bootstrap {
+    fn handle(
+        &mut self,
+        _: BootstrapNow,
+        reply: Reply<<BootstrapNow as meshwork_proto::Request>::Reply>,
+        _: &mut Ctx<'_, Self>,
+    ) {
+        drop(reply);
+    }
+}
+
+impl Handles<ListContacts> for Bootstrap {
+    fn handle(
+        &mut self,
+        _: ListContacts,
+        reply: Reply<<ListContacts as meshwork_proto::Request>::Reply>,
+        _: &mut Ctx<'_, Self>,
+    ) {
+        reply.send(Vec::new());
     }
 }

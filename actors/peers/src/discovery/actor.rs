@@ -7,7 +7,8 @@ use meshwork_kit::{
     Actor, ActorKind, ActorRef, Clock, Ctx, Handles, Mailbox, Port, Reply, Supervision, mailbox,
 };
 use meshwork_proto::discovery::{
-    Advertisement, Announce, Announced, DescribeNode, ListPeers, PeerAdvertised, PeerConnection, PeerView,
+    Advertisement, Announce, Announced, CleanUp, DescribeNode, DiscoverNow, ForgetPeer, ListMembers,
+    ListPeers, PeerAdvertised, PeerConnection, PeerExchange, PeerView, PeersFound, RegisterPeer, SayGoodbye,
 };
 use meshwork_proto::transport::{CallPeer, PeerTarget};
 use meshwork_proto::wire::{MeshCall, MeshRequest};
@@ -25,6 +26,22 @@ pub struct DiscoveryPorts {
     pub advertised: Port<PeerAdvertised>,
     /// Connection changes.
     pub connection: Port<PeerConnection>,
+    /// The peer book, as it is shown.
+    pub members: Port<ListMembers>,
+    /// What a peer passes on.
+    pub exchange: Port<PeerExchange>,
+    /// Sources have found peers.
+    pub found: Port<PeersFound>,
+    /// Enter a peer by hand.
+    pub register: Port<RegisterPeer>,
+    /// Ask the sources now.
+    pub discover: Port<DiscoverNow>,
+    /// Forget silent peers.
+    pub clean_up: Port<CleanUp>,
+    /// Forget a peer.
+    pub forget: Port<ForgetPeer>,
+    /// Say goodbye to everybody.
+    pub goodbye: Port<SayGoodbye>,
 }
 
 /// Whom discovery asks.
@@ -51,6 +68,14 @@ pub fn prepare() -> (DiscoveryPorts, DiscoverySeed) {
         advertised: mailbox.port(256),
         // Transport coalesces these per peer, so a burst is as large as the number of peers that change at once.
         connection: mailbox.port(1024),
+        members: mailbox.port(64),
+        exchange: mailbox.port(256),
+        found: mailbox.port(256),
+        register: mailbox.port(16),
+        discover: mailbox.port(8),
+        clean_up: mailbox.port(4),
+        forget: mailbox.port(16),
+        goodbye: mailbox.port(2),
     };
     (ports, DiscoverySeed(mailbox))
 }
@@ -189,3 +214,19 @@ impl Handles<PeerConnection> for Discovery {
         reply.send(());
     }
 }
+
+macro_rules! not_yet {
+    ($($request:ty),*) => {
+        $(impl Handles<$request> for Discovery {
+            fn handle(
+                &mut self,
+                _: $request,
+                reply: Reply<<$request as meshwork_proto::Request>::Reply>,
+                _: &mut Ctx<'_, Self>,
+            ) {
+                drop(reply);
+            }
+        })*
+    };
+}
+not_yet!(ListMembers, PeerExchange, PeersFound, RegisterPeer, DiscoverNow, CleanUp, ForgetPeer, SayGoodbye);

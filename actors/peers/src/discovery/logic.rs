@@ -72,6 +72,7 @@ impl PeerBook {
                 }
                 None
             }
+            PeerConnection::ShutOut { .. } | PeerConnection::LetIn { .. } => None,
             PeerConnection::Refused { peer, .. } => {
                 let entry = self.entry(&peer);
                 entry.role = None;

@@ -1,0 +1,170 @@
+//! Messages to the transport about finding peers and being found: connecting by candidate addresses, look-ups in tables
+//! and at rendezvous points, and how well this node can be reached.
+
+use super::CallError;
+use crate::discovery::FoundPeer;
+use crate::{Coded, ErrorCode, PeerId, Request};
+use serde::{Deserialize, Serialize};
+
+/// Connects to a peer that was found, at whichever of its addresses answers first; answered when both sides admit each
+/// other. A connection that is lost is not opened again by the transport: who should be connected is discovery's choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectPeer {
+    /// Who must answer; none: whoever does.
+    pub peer: Option<PeerId>,
+    /// Where, most promising first; with or without `/p2p/<id>`.
+    pub addresses: Vec<String>,
+    /// How long it may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Request for ConnectPeer {
+    type Reply = Result<ConnectedPeer, ConnectError>;
+    const NAME: &'static str = "connect_peer";
+}
+
+/// A peer that was connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectedPeer {
+    /// Who answered.
+    pub peer: PeerId,
+    /// At which address, without `/p2p/<id>`; none when it was connected already.
+    pub address: Option<String>,
+}
+
+/// Why a peer could not be connected to, and what each address led to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct ConnectError {
+    /// Of the whole.
+    pub error: CallError,
+    /// Addresses that failed, each with the reason, as far as it is known of each.
+    pub failed: Vec<(String, AddressFailure)>,
+}
+
+/// What was wrong with an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddressFailure {
+    /// Nobody answered there.
+    Unreachable(String),
+    /// Another peer answered there: the address is not the peer's any more.
+    WrongPeer(PeerId),
+    /// This node itself answered there.
+    Ourselves,
+}
+
+/// Closes all connections to a peer (tell); the peer may come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisconnectPeer {
+    /// Who.
+    pub peer: PeerId,
+}
+
+impl Request for DisconnectPeer {
+    /// Whether it was connected.
+    type Reply = bool;
+    const NAME: &'static str = "disconnect_peer";
+}
+
+/// Where peers can be looked up, and where this node can enter itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Directory {
+    /// The mesh's own Kademlia table.
+    Dht,
+    /// The public Kademlia table (`/ipfs/kad/1.0.0`).
+    PublicDht,
+    /// A rendezvous point, by its address with `/p2p/<id>`.
+    Rendezvous {
+        /// Where it is.
+        point: String,
+    },
+}
+
+/// Looks up who has entered itself under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookUp {
+    /// Where.
+    pub directory: Directory,
+    /// Under which name: a namespace, or a capability.
+    pub name: String,
+    /// How long it may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Request for LookUp {
+    type Reply = Result<Vec<FoundPeer>, LookUpError>;
+    const NAME: &'static str = "look_up";
+}
+
+/// Enters this node under a name, or takes the entry back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnterSelf {
+    /// Where.
+    pub directory: Directory,
+    /// Under which name.
+    pub name: String,
+    /// For how long at least, in seconds; 0 takes the entry back.
+    pub ttl_s: u64,
+    /// How long it may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Request for EnterSelf {
+    type Reply = Result<(), LookUpError>;
+    const NAME: &'static str = "enter_self";
+}
+
+/// Why a directory did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookUpError {
+    /// It is not switched on.
+    #[error("{0} is not switched on")]
+    Off(&'static str),
+    /// Nobody there, or nobody answered.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It refused.
+    #[error("the directory refused: {0}")]
+    Refused(String),
+    /// This node has no address at which others could reach it.
+    #[error("this node has no address yet at which others could reach it")]
+    NoAddress,
+    /// Too late.
+    #[error("no answer within {0} ms")]
+    Timeout(u64),
+}
+
+impl Coded for LookUpError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Off(_) => ErrorCode::Config,
+            Self::Unavailable(_) | Self::NoAddress => ErrorCode::Unavailable,
+            Self::Refused(_) => ErrorCode::Forbidden,
+            Self::Timeout(_) => ErrorCode::Timeout,
+        }
+    }
+}
+
+/// Whether others can open connections to this node from outside of its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reachability {
+    /// Nobody has tried it yet.
+    Unknown,
+    /// An address was confirmed from outside, or is configured.
+    Public,
+    /// Tries from outside failed.
+    Private,
+}
+
+impl Reachability {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Public => "public",
+            Self::Private => "private",
+        }
+    }
+}
