@@ -1,28 +1,23 @@
 #!/bin/bash
 # Announces what this machine lacks for building meshwork and installs it (Debian, Ubuntu); asks before sudo.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/libclang.sh
+. scripts/libclang.sh
 
 missing=() reasons=()
 need() { missing+=("$1"); reasons+=("  $1: $2"); }
+have() { command -v "$1" >/dev/null; }
 
-have_libclang() {
-  [ -n "${LIBCLANG_PATH:-}" ] && return 0
-  # libclang-cpp is another library: bindgen cannot use it.
-  ldconfig -p 2>/dev/null | grep -qE 'libclang(-[0-9.]+)?\.so' && return 0
-  compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null
-}
-
-command -v c++ >/dev/null && command -v make >/dev/null || need build-essential "C++ compiler for RocksDB"
+if ! have c++ || ! have make; then need build-essential "C++ compiler for RocksDB"; fi
 have_libclang || need libclang-dev "RocksDB's bindings are generated with it"
-command -v git >/dev/null || need git "the demo works on a git repository"
-if command -v python3 >/dev/null; then
-  python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv "the demo installs an MCP server of others for itself"
-else
+have git || need git "the demo works on a git repository"
+have python3 || need python3 "used by the tests, by the demo and by the checks with other MCP clients"
+if ! have python3 || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
   need python3-venv "the demo installs an MCP server of others for itself"
 fi
-command -v python3 >/dev/null || need python3 "used by the demo and by the checks with other MCP clients"
 
-if ! command -v cargo >/dev/null && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
+if ! have cargo && [ ! -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
   echo "meshwork needs a Rust toolchain (rustup): see https://rustup.rs, then run this again." >&2
   exit 1
 fi
@@ -30,27 +25,40 @@ fi
 
 echo "This machine lacks:" >&2
 printf '%s\n' "${reasons[@]}" >&2
-if ! command -v apt-get >/dev/null; then
+if ! have apt-get; then
   echo "Install the packages of these names with your system's package manager, then run this again." >&2
   exit 1
 fi
 
-sudo=()
+as_root=()
 if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || { echo "Run as root: apt-get install -y ${missing[*]}" >&2; exit 1; }
-  sudo=(sudo)
+  have sudo || { echo "Run as root: apt-get install -y ${missing[*]}" >&2; exit 1; }
+  as_root=(sudo)
   if ! sudo -n true 2>/dev/null; then
-    if [ ! -t 0 ]; then
+    # A question that is written into a file is seen by nobody.
+    if [ ! -t 0 ] || [ ! -t 2 ]; then
       echo "A password is needed and nobody is there to ask. Run: sudo apt-get install -y ${missing[*]}" >&2
       exit 1
     fi
-    read -r -p "Install with 'sudo apt-get install ${missing[*]}' (asks for your password)? [Y/n] " answer
-    case "$answer" in [nN]*) echo "Nothing was installed." >&2; exit 1 ;; esac
+    read -r -p "Install with 'sudo apt-get install ${missing[*]}' (asks for your password)? [Y/n] " answer || answer=no
+    case "$answer" in
+      "" | [yY]*) ;;
+      *) echo "Nothing was installed." >&2; exit 1 ;;
+    esac
+    # Asked once and here: apt-get's own output is hidden below.
+    sudo -v || { echo "Nothing was installed: sudo did not let us." >&2; exit 1; }
   fi
 fi
-echo "Installing ${missing[*]} ..." >&2
-"${sudo[@]}" apt-get install -y -q "${missing[@]}" >/dev/null 2>&1 || {
-  "${sudo[@]}" apt-get update -q >/dev/null
-  "${sudo[@]}" apt-get install -y -q "${missing[@]}" >/dev/null
+
+# Packages that have questions of their own (tzdata comes with python3) must not wait for an answer to what nobody sees;
+# and a fresh machine's first automatic upgrade may hold the lock for minutes.
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" >/dev/null
 }
+echo "Installing ${missing[*]} ..." >&2
+if ! apt install -y "${missing[@]}" 2>/dev/null; then
+  # A machine that never fetched the lists of packages knows none. One source that fails need not be ours.
+  apt update || echo "apt-get update failed: trying to install all the same" >&2
+  apt install -y "${missing[@]}" || { echo "apt-get could not install ${missing[*]}." >&2; exit 1; }
+fi
 echo "Done." >&2
