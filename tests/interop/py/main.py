@@ -1,0 +1,22 @@
+"""Runs the named steps against a meshwork node: `python main.py SETTINGS.json STEP...`. Exit code 0: all went well.
+
+The settings, as scripts/interop.sh writes them: `binary`, `node` (address with /p2p/<id>), `peer_id`, `admin_url`,
+`mcp_url`, `secret`, `listen` (where this node listens), `namespace`.
+"""
+
+import json
+import sys
+import traceback
+
+import trio
+
+from steps import STEPS
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    settings = json.load(file)
+for name in sys.argv[2:]:
+    try:
+        print(f"ok   py-libp2p {name}: {trio.run(STEPS[name], settings)}", flush=True)
+    except Exception:  # noqa: BLE001 - whatever it is, the step failed
+        print(f"FAIL py-libp2p {name}: {traceback.format_exc()}", flush=True)
+        sys.exit(1)

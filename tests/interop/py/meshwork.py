@@ -1,0 +1,43 @@
+"""The meshwork node under test, as its operator sees it: its status page and its command line."""
+
+import json
+import os
+import subprocess
+import urllib.request
+
+import trio
+
+
+class Meshwork:
+    def __init__(self, settings):
+        self._settings = settings
+
+    async def connection(self, peer):
+        """The open connection to a peer on the status page; None when there is none."""
+
+        def read():
+            with urllib.request.urlopen(self._settings["admin_url"] + "/status", timeout=30) as page:
+                return json.load(page)
+
+        status = await trio.to_thread.run_sync(read)
+        connections = status["parts"]["network"]["connections"]
+        return next((one for one in connections if one["peer"] == peer), None)
+
+    async def peer(self, peer):
+        """The peer in `meshwork peers list`; None when it is not listed."""
+        listed = await self._command("peers", "list")
+        return next((one for one in listed["peers"] if one["peer_id"] == peer), None)
+
+    async def discover(self, source):
+        """Asks a source for peers now."""
+        return await self._command("peers", "discover", "--source", source)
+
+    async def _command(self, *arguments):
+        command = [self._settings["binary"], *arguments, "--json"]
+        environment = os.environ | {"MESHWORK_URL": self._settings["mcp_url"]}
+        done = await trio.run_process(
+            command, env=environment, capture_stdout=True, capture_stderr=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.decode()}")
+        return json.loads(done.stdout)
