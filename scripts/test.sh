@@ -20,6 +20,8 @@ step "lints"
 scripts/cargo.sh clippy --workspace --all-targets --quiet -- -D warnings
 
 step "tests"
+# With --all-targets cargo builds examples only as test harnesses; some tests start them as programs.
+scripts/cargo.sh build --workspace --examples --quiet
 if have_cargo nextest; then
   scripts/cargo.sh nextest run --workspace --all-targets
 else
