@@ -7,6 +7,7 @@ from machine import Story
 FORMAT = "cargo fmt --all --check"
 SCRIPTS = "python3 -B -m unittest discover --start-directory tests/scripts --pattern *.py"
 LINTS = "cargo clippy --workspace --all-targets --quiet -- -D warnings"
+EXAMPLES = "cargo build --workspace --examples --quiet"
 NEXTEST = "cargo nextest run --workspace --all-targets"
 CARGO_TEST = "cargo test --workspace --all-targets --quiet"
 DOCUMENTATION = "cargo test --workspace --doc --quiet"
@@ -25,13 +26,13 @@ class Checks(Story):
         self.machine.fake("cargo-nextest")
         self.machine.fake("cargo-deny")
         outcome = self.machine.run("test.sh")
-        self.assertEqual(outcome.ran, [FORMAT, SCRIPTS, LINTS, NEXTEST, DOCUMENTATION, DENY], outcome)
+        self.assertEqual(outcome.ran, [FORMAT, SCRIPTS, LINTS, EXAMPLES, NEXTEST, DOCUMENTATION, DENY], outcome)
         self.assertEqual(outcome.code, 0, outcome)
         self.assertNotIn("SKIPPED", outcome.said)
 
     def test_without_nextest_and_deny_cargo_runs_the_tests_and_says_what_is_left_out(self):
         outcome = self.machine.run("test.sh")
-        self.assertEqual(outcome.ran, [FORMAT, SCRIPTS, LINTS, CARGO_TEST, DOCUMENTATION], outcome)
+        self.assertEqual(outcome.ran, [FORMAT, SCRIPTS, LINTS, EXAMPLES, CARGO_TEST, DOCUMENTATION], outcome)
         self.assertEqual(outcome.code, 0, outcome)
         self.assert_said(outcome, "cargo-nextest is not installed", "SKIPPED: cargo-deny is not installed")
 
@@ -46,7 +47,7 @@ class Checks(Story):
         self.assertEqual(elsewhere.ran[-3:], [NEXTEST, DOCUMENTATION, DENY])
 
     def test_the_first_check_that_fails_ends_it(self):
-        steps = [FORMAT, SCRIPTS, LINTS, CARGO_TEST, DOCUMENTATION]
+        steps = [FORMAT, SCRIPTS, LINTS, EXAMPLES, CARGO_TEST, DOCUMENTATION]
         for number, failing in enumerate(steps):
             with self.subTest(failing=failing):
                 name, arguments = failing.split(" ", 1)
