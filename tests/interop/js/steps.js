@@ -153,7 +153,7 @@ export const steps = {
       await new Meshwork(settings).discover('public_dht')
       await eventually('the node lists what it found', async () => {
         const peer = await new Meshwork(settings).peer(id)
-        return peer?.addresses.some(address => address.source === 'public_dht') && peer.state === 'connected'
+        return peer?.found_by.includes('public_dht') && peer.state === 'connected'
       })
       must(seen.admissions.some(({ ours, theirs }) => ours.admitted && theirs.admitted), 'the node never proved itself')
       return 'entered, found, dialled and admitted'
@@ -190,7 +190,7 @@ export const steps = {
       await eventually('js-libp2p discovers the node', () => met)
       await eventually('the node discovers js-libp2p', async () => {
         const peer = await new Meshwork(settings).peer(id)
-        return peer?.addresses.some(address => address.source === 'mdns') && peer.state === 'connected'
+        return peer?.found_by.includes('mdns') && peer.state === 'connected'
       })
       must(seen.admissions.some(({ ours, theirs }) => ours.admitted && theirs.admitted), 'the node never proved itself')
       return `met at ${met.join(' ')}`

@@ -146,9 +146,7 @@ async def _connected_member(settings, node):
 
 async def _connected_from(settings, node, source):
     peer = await Meshwork(settings).peer(node.id)
-    if peer is None or peer["state"] != "connected":
-        return False
-    return any(address["source"] == source for address in peer["addresses"])
+    return peer is not None and peer["state"] == "connected" and source in peer["found_by"]
 
 
 STEPS = {step.__name__: step for step in (identified, pinged, admitted, refused, found, finds, mdns)}
