@@ -34,8 +34,8 @@ install_py() {
   if ! cmp -s tests/interop/py/requirements.txt "$cache/py/installed"; then
     echo "installing py-libp2p (PyPI) ..." >&2
     rm -rf "$cache/py/installed" "$cache/py/venv"
-    { python3 -m venv "$cache/py/venv" &&
-      "$cache/py/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/interop/py/requirements.txt; } >&2 ||
+    python3 -m venv "$cache/py/venv" >&2 || skip "Python's venv module is missing (apt-get install python3-venv)"
+    "$cache/py/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/interop/py/requirements.txt >&2 ||
       skip "PyPI cannot be reached"
     cp tests/interop/py/requirements.txt "$cache/py/installed"
   fi

@@ -21,6 +21,6 @@ echo "Installing ${missing[*]} ..." >&2
 if ! apt install -y --no-install-recommends "${missing[@]}" 2>/dev/null; then
   # A machine that never fetched the lists of packages knows none.
   apt update || echo "apt-get update failed: trying to install all the same" >&2
-  apt install -y --no-install-recommends "${missing[@]}" || { echo "SKIPPED: apt-get could not install them" >&2; exit 77; }
+  apt install -y --no-install-recommends "${missing[@]}" || { echo "SKIPPED: apt-get could not install ${missing[*]}" >&2; exit 77; }
 fi
 echo "Done." >&2
