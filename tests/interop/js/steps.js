@@ -179,22 +179,22 @@ export const steps = {
     }
   },
 
-  /** Nobody knows an address: both are on one network, and the node finds, dials and admits it. */
+  /** Nobody knows an address: js-libp2p and a node that is started on the same network find each other. */
   async mdns (settings) {
-    let met
+    const met = new Map()
     const { node, seen, id } = await start(settings, { mdns: true })
+    node.addEventListener('peer:discovery', ({ detail }) => met.set(detail.id.toString(), detail.multiaddrs))
+    const neighbour = await new Meshwork(settings).neighbour()
     try {
-      node.addEventListener('peer:discovery', ({ detail }) => {
-        if (detail.id.toString() === settings.peer_id) met = detail.multiaddrs
-      })
-      await eventually('js-libp2p discovers the node', () => met)
-      await eventually('the node discovers js-libp2p', async () => {
-        const peer = await new Meshwork(settings).peer(id)
+      const at = await eventually('js-libp2p discovers the neighbour', () => met.get(neighbour.id))
+      await eventually('the neighbour discovers js-libp2p', async () => {
+        const peer = await neighbour.meshwork.peer(id)
         return peer?.found_by.includes('mdns') && peer.state === 'connected'
       })
-      must(seen.admissions.some(({ ours, theirs }) => ours.admitted && theirs.admitted), 'the node never proved itself')
-      return `met at ${met.join(' ')}`
+      must(seen.admissions.some(({ ours, theirs }) => ours.admitted && theirs.admitted), 'no node ever proved itself')
+      return `met at ${at.join(' ')}`
     } finally {
+      await neighbour.stop()
       await node.stop()
     }
   }

@@ -12,11 +12,20 @@ import trio
 
 from steps import STEPS
 
+
+def causes(error):
+    """What really happened: nurseries wrap it in groups, one in the other."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [cause for inner in error.exceptions for cause in causes(inner)]
+
+
 with open(sys.argv[1], encoding="utf-8") as file:
     settings = json.load(file)
 for name in sys.argv[2:]:
     try:
         print(f"ok   py-libp2p {name}: {trio.run(STEPS[name], settings)}", flush=True)
-    except Exception:  # noqa: BLE001 - whatever it is, the step failed
-        print(f"FAIL py-libp2p {name}: {traceback.format_exc()}", flush=True)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the step failed
+        told = "".join("".join(traceback.format_exception(cause, chain=False)) for cause in causes(error))
+        print(f"FAIL py-libp2p {name}: {told}", flush=True)
         sys.exit(1)

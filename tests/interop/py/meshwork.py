@@ -3,7 +3,9 @@
 import json
 import os
 import subprocess
+import tempfile
 import urllib.request
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -32,6 +34,24 @@ class Meshwork:
         """Asks a source for peers now."""
         return await self._command("peers", "discover", "--source", source)
 
+    @asynccontextmanager
+    async def neighbour(self):
+        """One more node of the same mesh, started now, that knows multicast DNS and no address."""
+        with tempfile.TemporaryDirectory() as directory:
+            command = [self._settings["binary"], "run", "--json", "--http", "127.0.0.1:0", "--data-dir", directory]
+            command += ["--listen", self._settings["listen"], "--set", "p2p.discovery.mdns=on", "--log", "error"]
+            environment = os.environ | {"MESHWORK_MESH_SECRET": self._settings["secret"]}
+            async with trio.open_nursery() as nursery:
+                process = await nursery.start(_run, command, environment)
+                ready = b""
+                while not ready.endswith(b"\n"):
+                    piece = await process.stdout.receive_some()
+                    if not piece:
+                        raise RuntimeError("the neighbour did not start")
+                    ready += piece
+                yield Meshwork(self._settings | json.loads(ready))
+                nursery.cancel_scope.cancel()
+
     async def _command(self, *arguments):
         command = [self._settings["binary"], *arguments, "--json"]
         environment = os.environ | {"MESHWORK_URL": self._settings["mcp_url"]}
@@ -41,3 +61,9 @@ class Meshwork:
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.decode()}")
         return json.loads(done.stdout)
+
+
+async def _run(command, environment, task_status):
+    await trio.run_process(
+        command, env=environment, stdout=subprocess.PIPE, task_status=task_status, check=False
+    )

@@ -103,7 +103,7 @@ async def found(settings):
         await _join_table(settings, node)
         assert await node.dht.provide(settings["namespace"]), "the node took no provider record"
         await Meshwork(settings).discover("public_dht")
-        await eventually("the node lists what it found", lambda: _connected_from(settings, node, "public_dht"))
+        await eventually("the node lists what it found", lambda: _connected_from(Meshwork(settings), node, "public_dht"))
         assert any(one.ours.admitted and one.theirs.admitted for one in node.admissions), node.admissions
         return "entered, found, dialled and admitted"
 
@@ -123,9 +123,9 @@ async def finds(settings):
 
 
 async def mdns(settings):
-    """Nobody knows an address: both are on one network, and the node finds, dials and admits it."""
-    async with start(settings, mdns=True) as node:
-        await eventually("the node discovers py-libp2p", lambda: _connected_from(settings, node, "mdns"))
+    """Nobody knows an address: a node that is started on the same network finds it, dials it and admits it."""
+    async with start(settings, mdns=True) as node, Meshwork(settings).neighbour() as neighbour:
+        await eventually("the neighbour discovers py-libp2p", lambda: _connected_from(neighbour, node, "mdns"))
         assert any(one.ours.admitted and one.theirs.admitted for one in node.admissions), node.admissions
         return "found, dialled and admitted"
 
@@ -144,8 +144,8 @@ async def _connected_member(settings, node):
     return peer is not None and (peer["state"], peer["trust"]) == ("connected", "member")
 
 
-async def _connected_from(settings, node, source):
-    peer = await Meshwork(settings).peer(node.id)
+async def _connected_from(meshwork, node, source):
+    peer = await meshwork.peer(node.id)
     return peer is not None and peer["state"] == "connected" and source in peer["found_by"]
 
 
