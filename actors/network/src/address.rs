@@ -12,7 +12,7 @@ const MAX_ADDRESS: usize = 512;
 /// An address to dial, and who is expected there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// Without `/p2p/<id>`.
+    /// Without `/p2p/<id>` at its end; through a relay it ends in `/p2p/<relay>/p2p-circuit`.
     pub(crate) address: Multiaddr,
     /// Who should answer, when that was said.
     pub(crate) peer: Option<Libp2pId>,
@@ -23,6 +23,8 @@ pub(crate) struct Endpoint {
 pub(crate) enum TransportKind {
     Tcp,
     Quic,
+    /// Through another peer, whatever is below that.
+    Relay,
     Other,
 }
 
@@ -31,6 +33,7 @@ impl TransportKind {
         match self {
             Self::Tcp => "tcp",
             Self::Quic => "quic",
+            Self::Relay => "relay",
             Self::Other => "other",
         }
     }
@@ -58,14 +61,53 @@ pub(crate) fn parse(text: &str) -> Result<Endpoint, CallError> {
     }
     let whole: Multiaddr = text.parse().map_err(|error| wrong(&format!("{error}")))?;
     let endpoint = split(whole);
-    if endpoint.address.iter().any(|part| matches!(part, Protocol::P2pCircuit | Protocol::P2p(_))) {
-        return Err(wrong("addresses through a relay are not supported"));
+    // Of an address through a relay, the part that leads to the relay is looked at.
+    let way = match relayed(&endpoint.address) {
+        Relayed::No => endpoint.address.clone(),
+        Relayed::Through { relay } => relay.address,
+        Relayed::Malformed => return Err(wrong("expected /.../p2p/<relay>/p2p-circuit/p2p/<peer>")),
+    };
+    match (kind(&way), port(&way)) {
+        (TransportKind::Tcp | TransportKind::Quic, Some(port)) if port > 0 => Ok(endpoint),
+        (TransportKind::Tcp | TransportKind::Quic, _) => Err(wrong("port 0 cannot be dialled")),
+        _ => Err(wrong("it has neither /tcp/<port> nor /udp/<port>/quic-v1")),
     }
-    match (kind(&endpoint.address), port(&endpoint.address)) {
-        (TransportKind::Other, _) => Err(wrong("it has neither /tcp/<port> nor /udp/<port>/quic-v1")),
-        (_, Some(0) | None) => Err(wrong("port 0 cannot be dialled")),
-        _ => Ok(endpoint),
+}
+
+/// Whether an address leads through a relay, and through which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Relayed {
+    /// It leads straight to the peer.
+    No,
+    /// Through this relay, whose peer id is always there.
+    Through {
+        /// Where the relay itself is.
+        relay: Endpoint,
+    },
+    /// It names relays in a way that cannot be dialled.
+    Malformed,
+}
+
+/// Reads an address without `/p2p/<id>` of the peer at its end.
+pub(crate) fn relayed(address: &Multiaddr) -> Relayed {
+    let names = |part: &Protocol<'_>| matches!(part, Protocol::P2pCircuit | Protocol::P2p(_));
+    if !address.iter().any(|part| names(&part)) {
+        return Relayed::No;
     }
+    let mut relay = address.clone();
+    if relay.pop() != Some(Protocol::P2pCircuit) {
+        return Relayed::Malformed;
+    }
+    let relay = split(relay);
+    if relay.peer.is_none() || relay.address.iter().any(|part| names(&part)) {
+        return Relayed::Malformed;
+    }
+    Relayed::Through { relay }
+}
+
+/// Whether a connection at the address goes through a relay.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
 /// Takes `/p2p/<id>` off the end.
@@ -79,14 +121,27 @@ pub(crate) fn split(mut address: Multiaddr) -> Endpoint {
     }
 }
 
+/// The address without `/p2p/<id>`, when a peer could be dialled there: none for what cannot be dialled, and for what
+/// names another peer.
+pub(crate) fn of_peer(address: &Multiaddr, peer: &Libp2pId) -> Option<Multiaddr> {
+    let Endpoint { address, peer: named } = split(address.clone());
+    let dialable = kind(&address) != TransportKind::Other
+        && relayed(&address) != Relayed::Malformed
+        && port(&address).is_some_and(|port| port > 0);
+    (dialable && named.is_none_or(|named| named == *peer)).then_some(address)
+}
+
 /// The address with `/p2p/<id>`, as it is shown to others.
 pub(crate) fn with_peer(address: &Multiaddr, peer: &Libp2pId) -> String {
     let bare = split(address.clone()).address;
     bare.with(Protocol::P2p(*peer)).to_string()
 }
 
-/// TCP or QUIC.
+/// TCP or QUIC, or through a relay.
 pub(crate) fn kind(address: &Multiaddr) -> TransportKind {
+    if is_relayed(address) {
+        return TransportKind::Relay;
+    }
     let mut found = TransportKind::Other;
     for part in address {
         match part {
@@ -120,10 +175,35 @@ pub(crate) fn socket(address: &Multiaddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip(address)?, port(address)?))
 }
 
+/// Whether an IP address can belong to a machine on the internet: not one of private, shared, local or multicast use.
+pub(crate) fn is_global(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            // 100.64.0.0/10 is what providers use between themselves and their customers.
+            let shared = first == 100 && (64..128).contains(&second);
+            !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || shared)
+                && first != 0
+                && !ip.is_broadcast()
+        }
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(mapped) => is_global(mapped.into()),
+            None => {
+                let local = ip.is_unique_local() || ip.is_unicast_link_local();
+                !(local || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
+            }
+        },
+    }
+}
+
 /// Whether a peer at the other end of a connection to `seen` may be reached at `claimed`, which it says of itself:
-/// addresses of the machine itself are only believed between processes of one machine.
+/// addresses of the machine itself are only believed between processes of one machine. What a peer says of the place
+/// of its relay is judged like what it says of its own.
 pub(crate) fn believable(claimed: &Multiaddr, seen: &Multiaddr) -> bool {
     if kind(claimed) == TransportKind::Other || matches!(port(claimed), None | Some(0)) {
+        return false;
+    }
+    if relayed(&split(claimed.clone()).address) == Relayed::Malformed {
         return false;
     }
     match ip(claimed) {
@@ -167,20 +247,57 @@ mod tests {
 
     #[test]
     fn what_cannot_be_dialled_is_refused_with_the_reason() {
-        let relayed =
-            format!("/ip4/192.0.2.7/tcp/1/p2p/{0}/p2p-circuit/p2p/{0}", NodeIdentity::generate().peer_id());
+        let relay = NodeIdentity::generate().peer_id();
+        let nameless = "/ip4/192.0.2.7/tcp/1/p2p-circuit";
+        let twice = format!("/ip4/192.0.2.7/tcp/1/p2p/{relay}/p2p-circuit/p2p/{relay}/p2p-circuit");
+        let nowhere = format!("/p2p/{relay}/p2p-circuit/p2p/{relay}");
         for (text, problem) in [
             ("/ip4/192.0.2.7", "neither /tcp"),
             ("/ip4/192.0.2.7/udp/4001", "neither /tcp"),
             ("/ip4/192.0.2.7/tcp/0", "port 0"),
             ("/ip4/256.0.0.1/tcp/1", "invalid"),
             ("192.0.2.7:4001", "invalid"),
-            (relayed.as_str(), "relay"),
+            (nameless, "p2p/<relay>"),
+            (twice.as_str(), "p2p/<relay>"),
+            (nowhere.as_str(), "neither /tcp"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(problem), "{text}: {error}");
         }
         assert!(parse(&"/ip4/1.2.3.4".repeat(100)).unwrap_err().to_string().len() < 400);
+    }
+
+    #[test]
+    fn an_address_through_a_relay_is_split_into_the_relay_and_the_peer_behind_it() {
+        let (relay, peer) = (NodeIdentity::generate().libp2p_id(), NodeIdentity::generate().libp2p_id());
+        let circuit = format!("/ip4/192.0.2.7/tcp/4001/p2p/{relay}/p2p-circuit");
+        let endpoint = parse(&format!("{circuit}/p2p/{peer}")).unwrap();
+        assert_eq!(endpoint, Endpoint { address: parsed(&circuit), peer: Some(peer) });
+        assert_eq!(parse(&circuit).unwrap().peer, None);
+        assert_eq!(kind(&endpoint.address), TransportKind::Relay);
+        let at = Endpoint { address: parsed("/ip4/192.0.2.7/tcp/4001"), peer: Some(relay) };
+        assert_eq!(relayed(&endpoint.address), Relayed::Through { relay: at });
+        assert_eq!(relayed(&parsed("/ip4/192.0.2.7/tcp/4001")), Relayed::No);
+        assert_eq!(with_peer(&endpoint.address, &peer), format!("{circuit}/p2p/{peer}"));
+        let far = parsed("/ip4/192.0.2.9/tcp/4001");
+        assert!(believable(&endpoint.address, &far));
+        assert!(!believable(&parsed(&format!("/ip4/127.0.0.1/tcp/1/p2p/{relay}/p2p-circuit")), &far));
+        assert!(!believable(&parsed("/ip4/192.0.2.7/tcp/1/p2p-circuit"), &far));
+    }
+
+    #[test]
+    fn only_addresses_of_the_internet_are_global() {
+        for local in
+            ["10.1.2.3", "172.16.0.1", "192.168.1.1", "127.0.0.1", "169.254.3.4", "100.64.0.1", "0.0.0.0"]
+        {
+            assert!(!is_global(local.parse().unwrap()), "{local}");
+        }
+        for local in ["::1", "fe80::1", "fd00::1", "::", "ff02::fb", "::ffff:10.0.0.1"] {
+            assert!(!is_global(local.parse().unwrap()), "{local}");
+        }
+        for global in ["203.0.113.7", "100.128.0.1", "8.8.8.8", "2001:db8::1", "::ffff:8.8.8.8"] {
+            assert!(is_global(global.parse().unwrap()), "{global}");
+        }
     }
 
     #[test]

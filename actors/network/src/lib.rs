@@ -5,12 +5,17 @@
 //! only peers that admit each other exchange requests: each side opens one stream for its own (`link`) and serves the
 //! other's (`serve`), many in flight on each.
 //!
+//! How a node finds others, is found and is reached (`swarm::reach`) is a matter of options, all off by default: multicast
+//! DNS, two Kademlia tables, rendezvous points, address tests, relays, hole punching, the router. Everything found is a
+//! hint for discovery, which decides whom to connect to.
+//!
 //! The swarm runs in a tokio task of its own, not in an actor: nothing is awaited in its loop, and a slow actor cannot
 //! hold it up. Others reach the network through [`NetworkPorts`], and it reaches them through [`NetworkDeps`]:
 //!
 //! ```text
 //! CallPeer, FetchArtifact, DialPeer, GetLocalPeer  ->  network  ->  ServeRequest (what peers ask of this node)
-//!                                                               ->  PeerConnection, WorkerPeerLost/Back, WorkSource
+//! LookUp, EnterSelf                                             ->  PeerConnection, WorkerPeerLost/Back, WorkSource
+//!                                                               ->  PeersFound (by multicast DNS)
 //! ```
 //!
 //! Everything is bounded: requests per peer in both directions, calls, streams, connections, memory, sizes, times.
@@ -19,6 +24,7 @@ mod address;
 mod admission;
 mod call;
 mod client;
+mod directory;
 mod error;
 mod fetch;
 pub mod identity;
@@ -43,7 +49,7 @@ pub use error::{StartError, StopError};
 pub use identity::{IdentityError, NodeIdentity};
 pub use metrics::NetworkMetrics;
 pub use network::{Network, NetworkDeps, NetworkPorts, NetworkSeed, prepare};
-pub use options::NetworkOptions;
+pub use options::{DhtOptions, NetworkOptions, PublicDhtOptions, ReachOptions, RelayLimits};
 pub use private_file::PrivateFileError;
-pub use status::{ConnectionStatus, NetworkStatus};
+pub use status::{ConnectionStatus, NetworkStatus, ObservedIp, RelayStatus};
 pub use trust::{MeshSecret, SecretError, Trust};

@@ -11,6 +11,7 @@ use meshwork_proto::codec::{decode_wire, encode_wire};
 use meshwork_proto::wire::{MAX_WIRE_FRAME, MeshReply, WireFrame};
 use meshwork_proto::{MeshError, PeerId};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -46,6 +47,7 @@ pub(crate) struct Link {
     frames: mpsc::Sender<Bytes>,
     pending: Arc<Mutex<Pending>>,
     stop: CancellationToken,
+    retired: AtomicBool,
 }
 
 impl Link {
@@ -57,7 +59,12 @@ impl Link {
         let (frames, queue) = mpsc::channel(FRAME_QUEUE);
         let pending = Arc::new(Mutex::new(Pending::default()));
         let stop = CancellationToken::new();
-        let link = Arc::new(Self { frames, pending: Arc::clone(&pending), stop: stop.clone() });
+        let link = Arc::new(Self {
+            frames,
+            pending: Arc::clone(&pending),
+            stop: stop.clone(),
+            retired: AtomicBool::new(false),
+        });
         let task = async move {
             // Also when this task is dropped half way.
             let ends = EndsPending(pending);
@@ -69,8 +76,14 @@ impl Link {
         (link, task)
     }
 
+    /// Whether it takes no new requests.
     pub(crate) fn is_closed(&self) -> bool {
-        locked(&self.pending).closed
+        self.retired.load(Ordering::Relaxed) || locked(&self.pending).closed
+    }
+
+    /// What is under way goes on; new requests go over another stream, on a better connection.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// Gives up the stream and everything under way on it.

@@ -1,11 +1,14 @@
 //! Metrics of the mesh, `meshwork_mesh_*`, and libp2p's own in their separate registry. Labels come from closed sets:
 //! never a peer id or an address.
 
+mod reach;
+
 use crate::pipe::Traffic;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use prometheus_client::registry::Registry as Libp2pRegistry;
+use reach::ReachMetrics;
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,6 +50,7 @@ pub struct NetworkMetrics {
     pub(crate) refused_streams: IntCounterVec,
     pub(crate) events: IntCounterVec,
     pub(crate) fetched_bytes: IntCounter,
+    pub(crate) reach: ReachMetrics,
     bytes: IntCounterVec,
     libp2p: Arc<Libp2pRegistry>,
 }
@@ -74,6 +78,7 @@ impl NetworkMetrics {
         registry.register(Box::new(self.refused_streams.clone()))?;
         registry.register(Box::new(self.events.clone()))?;
         registry.register(Box::new(self.fetched_bytes.clone()))?;
+        self.reach.register(registry)?;
         registry.register(Box::new(self.bytes.clone()))
     }
 
@@ -109,6 +114,7 @@ impl NetworkMetrics {
                 &["receiver", "outcome"],
             ),
             fetched_bytes: counter("fetched_bytes_total", "Bytes of artifacts fetched from peers."),
+            reach: ReachMetrics::new(),
             bytes: counters("bytes_total", "Bytes of requests, replies and handshakes.", &["direction"]),
             libp2p: Arc::new(libp2p),
         }

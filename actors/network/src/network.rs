@@ -84,7 +84,7 @@ pub struct NetworkDeps {
     pub append_artifact: Port<AppendArtifact>,
     /// Discovery: connections.
     pub connection: Port<PeerConnection>,
-    /// Discovery: peers that multicast DNS found, or that a connected peer's identification names.
+    /// Discovery: peers that multicast DNS found.
     pub found: Port<PeersFound>,
     /// Queue: a worker's peer is gone.
     pub worker_lost: Port<WorkerPeerLost>,
@@ -203,6 +203,9 @@ impl NetworkSeed {
         serve(&core, self.calls, |core, call| async move { core.call(call).await });
         serve(&core, self.dials, |core, dial| async move { core.dial(dial).await });
         serve(&core, self.locals, |core, _| async move { core.listening.borrow().clone() });
+        let Membership { look_ups, entries, .. } = self.membership;
+        serve(&core, look_ups, |core, ask| async move { core.look_up(ask).await });
+        serve(&core, entries, |core, ask| async move { core.enter_self(ask).await });
         serve(&core, self.fetches, move |core, request| {
             let fetcher = Arc::clone(&fetcher);
             async move { fetcher.fetch(&core, request).await }
@@ -253,7 +256,8 @@ impl Network {
         self.core.local.clone()
     }
 
-    /// Where others reach this node: configured external addresses, then those it listens on, each with `/p2p/<id>`.
+    /// Where others reach this node: external addresses, configured or confirmed, then those it listens on, then those
+    /// through relays, each with `/p2p/<id>`.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         self.core.listening.borrow().listen.clone()

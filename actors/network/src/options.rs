@@ -1,5 +1,9 @@
 //! What can be set about the network, with defaults that suit a node.
 
+mod reach;
+
+pub use reach::{DhtOptions, PublicDhtOptions, ReachOptions, RelayLimits};
+
 use meshwork_kit::Backoff;
 use std::time::Duration;
 
@@ -41,6 +45,8 @@ pub struct NetworkOptions {
     pub redial: Backoff,
     /// Seed of the jitter of those delays.
     pub seed: u64,
+    /// Finding peers, being found, being reached.
+    pub reach: ReachOptions,
 }
 
 impl Default for NetworkOptions {
@@ -64,6 +70,7 @@ impl Default for NetworkOptions {
             // A restarted peer is back before its leases are given to others (5 s).
             redial: Backoff::doubling(Duration::from_millis(250), Duration::from_secs(30)),
             seed: 0,
+            reach: ReachOptions::default(),
         }
     }
 }

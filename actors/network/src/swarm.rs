@@ -1,7 +1,8 @@
 //! The libp2p swarm, in a task of its own, and what others may ask of it.
 //!
 //! Nothing is awaited inside the loop: streams, handshakes and requests run in tasks of their own. [`peers`],
-//! [`keep`] and [`book`] are pure state; `driver` polls the swarm and applies what they decide.
+//! [`keep`], [`book`] and the tables in [`reach`] are pure state; `driver` polls the swarm and applies what they decide.
+//! [`reach`] is everything about finding peers, being found and being reached.
 
 mod behaviour;
 mod book;
@@ -11,10 +12,12 @@ mod events;
 mod keep;
 mod listening;
 mod peers;
+mod reach;
 mod streams;
 
 pub(crate) use behaviour::build;
 pub(crate) use driver::Driver;
+pub(crate) use reach::{LookUpReply, RENDEZVOUS};
 pub(crate) use streams::OpenStreamError;
 
 use crate::address::Endpoint;
@@ -78,4 +81,46 @@ pub(crate) enum Command {
         /// The stream; dropped when the connection is lost meanwhile.
         reply: oneshot::Sender<Result<Stream, OpenStreamError>>,
     },
+    /// Look peers up, or enter this node.
+    Directory(DirectoryCommand),
+}
+
+/// Something that is asked of a directory.
+#[derive(Debug)]
+pub(crate) struct DirectoryCommand {
+    /// Where.
+    pub(crate) place: Place,
+    /// About which name; not longer than the directory takes.
+    pub(crate) name: String,
+    /// What.
+    pub(crate) act: Act,
+    /// How long it may take from now.
+    pub(crate) deadline_ms: u64,
+    /// The outcome.
+    pub(crate) reply: LookUpReply,
+}
+
+/// A directory that can be asked at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The mesh's own table.
+    Dht,
+    /// The public table.
+    PublicDht,
+    /// A rendezvous point, which is connected.
+    Rendezvous(PeerId),
+}
+
+/// What is asked of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Who is entered?
+    LookUp,
+    /// Enter this node.
+    Enter {
+        /// For how long at least.
+        ttl_s: u64,
+    },
+    /// Take the entry back.
+    Withdraw,
 }

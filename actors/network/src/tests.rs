@@ -3,6 +3,8 @@
 
 mod artifacts;
 mod connections;
+mod finding;
+mod reaching;
 mod requests;
 mod starting;
 mod trusting;

@@ -1,5 +1,6 @@
 //! The swarm as it is built: transports, limits, and the behaviours in the order in which they are asked.
 
+use super::reach::Reaching;
 use super::streams;
 use crate::error::StartError;
 use crate::identity::NodeIdentity;
@@ -8,7 +9,7 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::metrics::Registry;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{
-    StreamProtocol, Swarm, SwarmBuilder, identify, memory_connection_limits, noise, ping, tcp, yamux,
+    StreamProtocol, Swarm, SwarmBuilder, identify, memory_connection_limits, noise, ping, relay, tcp, yamux,
 };
 use meshwork_proto::wire::{ADMISSION_PROTOCOL, MESHWORK_PROTOCOL};
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub(crate) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     ping: ping::Behaviour,
     identify: identify::Behaviour,
+    pub(super) reach: Reaching,
     pub(crate) streams: streams::Behaviour,
 }
 
@@ -59,17 +61,20 @@ pub(crate) fn build(
     };
     // The builder's types cannot be named, so the rest is written once for both of them.
     macro_rules! finish {
-        ($builder:expr) => {
+        ($builder:expr) => {{
+            let muxer = muxer.clone();
             $builder
+                .with_relay_client(noise::Config::new, move || muxer)
+                .map_err(|error| setup(format!("relay client: {error}")))?
                 .with_bandwidth_metrics(registry)
-                .with_behaviour(|_| behaviour(identity, options))
+                .with_behaviour(|_, relay_client| behaviour(identity, options, relay_client))
                 .map_err(|error| setup(format!("behaviours: {error}")))?
                 .with_swarm_config(|config| {
                     config.with_idle_connection_timeout(IDLE_TIMEOUT).with_smart_dial()
                 })
                 .with_connection_timeout(CONNECT_WITHIN)
                 .build()
-        };
+        }};
     }
     match transports()?.with_dns() {
         Ok(builder) => Ok(finish!(builder)),
@@ -80,7 +85,11 @@ pub(crate) fn build(
     }
 }
 
-fn behaviour(identity: &NodeIdentity, options: &NetworkOptions) -> Behaviour {
+fn behaviour(
+    identity: &NodeIdentity,
+    options: &NetworkOptions,
+    relay_client: relay::client::Behaviour,
+) -> Behaviour {
     let total = options.max_connections;
     let limits = ConnectionLimits::default()
         .with_max_pending_incoming(Some(MAX_PENDING))
@@ -102,6 +111,7 @@ fn behaviour(identity: &NodeIdentity, options: &NetworkOptions) -> Behaviour {
             ping::Config::new().with_interval(options.ping_interval).with_timeout(options.ping_timeout),
         ),
         identify: identify::Behaviour::new(about),
+        reach: Reaching::new(identity, &options.reach, relay_client),
         streams: streams::Behaviour::new([
             StreamProtocol::new(ADMISSION_PROTOCOL),
             StreamProtocol::new(MESHWORK_PROTOCOL),

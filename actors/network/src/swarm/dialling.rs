@@ -130,6 +130,7 @@ impl Driver {
             Target::Peer(peer) => {
                 let mut addresses = self.book.addresses(peer);
                 addresses.extend(self.keeper.addresses(peer));
+                addresses.sort_by_key(address::is_relayed);
                 if addresses.is_empty() {
                     return Err(CallError::UnknownPeer(name.to_owned()));
                 }
@@ -145,6 +146,12 @@ impl Driver {
         expected: Option<PeerId>,
         addresses: Vec<Multiaddr>,
     ) -> Result<ConnectionId, CallError> {
+        if expected.is_none()
+            && let Some(address) = addresses.iter().find(|address| address::is_relayed(address))
+        {
+            let problem = "through a relay it must end in /p2p/<id> of the peer behind the relay".to_owned();
+            return Err(CallError::Address { address: address.to_string(), problem });
+        }
         // A port of its own: a connection from the listening port cannot be opened again to the same place for a
         // while after it was closed.
         let opts = match (expected, addresses.first()) {

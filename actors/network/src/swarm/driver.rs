@@ -7,6 +7,7 @@ use super::dialling::Dials;
 use super::keep::Keeper;
 use super::listening::Listeners;
 use super::peers::{Change, PeerTable};
+use super::reach::ReachState;
 use super::{Command, OpenStreamError};
 use crate::address;
 use crate::admission::AdmissionError;
@@ -79,6 +80,7 @@ pub(crate) struct Driver {
     pub(super) keeper: Keeper,
     pub(super) book: AddressBook,
     pub(super) listeners: Listeners,
+    pub(super) reach: ReachState,
     pub(super) outboxes: Outboxes,
     pub(super) libp2p_metrics: Metrics,
     pub(super) handshake_ends: mpsc::Sender<HandshakeEnd>,
@@ -105,6 +107,7 @@ impl Driver {
             keeper,
             book: AddressBook::default(),
             listeners: Listeners::default(),
+            reach: ReachState::new(options),
             outboxes: Outboxes::start(&core),
             libp2p_metrics,
             handshake_ends,
@@ -163,6 +166,7 @@ impl Driver {
         match command {
             Command::Connect { target, name, keep, reply } => self.on_connect(target, name, keep, reply),
             Command::Open { peer, protocol, reply } => self.on_open(peer, protocol, reply),
+            Command::Directory(command) => self.on_directory(command),
         }
     }
 
@@ -194,7 +198,9 @@ impl Driver {
     fn on_tick(&mut self) {
         let now = self.core.deps.clock.now();
         let overdue = self.table.overdue(now, self.core.options.stranger_grace);
+        let overdue = self.spare_needed(overdue, now);
         self.apply(overdue);
+        self.reach_tick(now);
         self.redial(now);
         self.dials.drop_abandoned();
         if std::mem::take(&mut self.changed) {
@@ -224,6 +230,7 @@ impl Driver {
                     self.outboxes.queue.put(peer.clone(), true, Weight::Essential);
                     self.outboxes.work.put(peer.clone(), WorkSource::Connected(peer), Weight::Essential);
                     self.keeper.admitted(session.remote);
+                    self.feed_tables(session.remote);
                     self.settle_waiters(session.remote);
                 }
                 Change::Down(session) => {
@@ -282,6 +289,10 @@ impl Driver {
             kept,
             kept_lost,
             dialling: self.dials.under_way(),
+            reachability: self.reach.reachable.reachability(),
+            external: self.reach.reachable.external().map(ToString::to_string).collect(),
+            relays: self.relay_status(),
+            observed: self.observed_status(),
         });
     }
 }

@@ -28,6 +28,9 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(opened)) => self.on_inbound_stream(opened),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Reach(event)) => self.on_reach(event),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.on_external(&address, true),
+            SwarmEvent::ExternalAddrExpired { address } => self.on_external(&address, false),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
@@ -36,10 +39,12 @@ impl Driver {
                 let changes = self.table.disconnected(connection_id);
                 self.changed = true;
                 self.apply(changes);
+                self.reach_disconnected(peer_id);
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 tracing::debug!(%error, "dial failed");
                 self.on_dial_failed(connection_id, &error);
+                self.reach_dial_failed(peer_id);
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 tracing::debug!(from = %send_back_addr, %error, "incoming connection failed");
@@ -59,7 +64,11 @@ impl Driver {
 
     fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let direction = if endpoint.is_dialer() { Direction::Out } else { Direction::In };
-        let address = endpoint.get_remote_address().clone();
+        // The other end's address says nothing when it came through a relay.
+        let address = match endpoint {
+            ConnectedPoint::Listener { local_addr, .. } if endpoint.is_relayed() => local_addr.clone(),
+            _ => endpoint.get_remote_address().clone(),
+        };
         let options = &self.core.options;
         let session = || {
             let (out, inward) = (options.max_requests_out, options.max_requests_in);
@@ -69,6 +78,7 @@ impl Driver {
         let changes = self.table.connected(new, self.core.deps.clock.now(), session);
         self.changed = true;
         self.apply(changes);
+        self.reach_connected(peer, endpoint.is_relayed());
         if direction == Direction::Out {
             self.begin_handshake(peer, id);
             self.on_dialled(id, peer, &address);
@@ -166,8 +176,9 @@ impl Driver {
 
     // Not recorded in libp2p's metrics: they keep the agent names and protocols of strangers as labels.
     fn on_identify(&mut self, event: identify::Event) {
-        if let identify::Event::Received { connection_id, info, .. } = event {
+        if let identify::Event::Received { connection_id, peer_id, info } = event {
             self.table.identified(connection_id, &info.agent_version, &info.listen_addrs);
+            self.reach_identified(peer_id, &info);
             self.changed = true;
         }
     }

@@ -21,13 +21,24 @@ const LISTEN_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Listeners {
     addresses: Vec<(ListenerId, Multiaddr)>,
     ended: Vec<(ListenerId, Option<io::Error>)>,
-    external: Vec<Multiaddr>,
+}
+
+impl Listeners {
+    /// The addresses, each with its listener.
+    pub(super) fn opened(&self) -> impl Iterator<Item = (ListenerId, &Multiaddr)> {
+        self.addresses.iter().map(|(id, address)| (*id, address))
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.addresses.iter().map(|(_, address)| address)
+    }
 }
 
 impl Driver {
     /// Listens on the configured addresses, and answers when all of them are open.
     pub(crate) async fn listen(&mut self) -> Result<(), StartError> {
         self.announce_external()?;
+        self.begin_reach()?;
         let mut wanted = Vec::new();
         for text in self.core.options.listen.clone() {
             wanted.push(parse(&text)?);
@@ -76,13 +87,17 @@ impl Driver {
                 problem: error.to_string(),
             })?;
             self.swarm.add_external_address(endpoint.address.clone());
-            self.listeners.external.push(endpoint.address);
+            self.reach.reachable.configured(endpoint.address);
         }
         Ok(())
     }
 
     /// A listener has an address.
     pub(super) fn on_listening(&mut self, id: ListenerId, address: Multiaddr) {
+        if !self.shows_listener(id, &address) {
+            tracing::debug!(%address, "a relay names an address of itself that is not believed");
+            return;
+        }
         tracing::info!(%address, "listening");
         self.listeners.addresses.push((id, address));
         self.publish_local();
@@ -97,23 +112,31 @@ impl Driver {
 
     /// A listener has ended.
     pub(super) fn on_listener_ended(&mut self, id: ListenerId, reason: Result<(), io::Error>) {
-        for (_, address) in self.listeners.addresses.iter().filter(|(of, _)| *of == id) {
-            tracing::error!(%address, ?reason, "listener ended: peers cannot connect there until the node is restarted");
+        if !self.on_place_ended(id, &reason) {
+            for (_, address) in self.listeners.addresses.iter().filter(|(of, _)| *of == id) {
+                tracing::error!(
+                    %address, ?reason, "listener ended: peers cannot connect there until the node is restarted"
+                );
+            }
+            self.listeners.ended.push((id, reason.err()));
         }
         self.listeners.addresses.retain(|(of, _)| *of != id);
-        self.listeners.ended.push((id, reason.err()));
         self.publish_local();
     }
 
-    /// Where others reach this node: first what is configured, then where it listens.
-    fn publish_local(&mut self) {
+    /// Where others reach this node: first what is configured or confirmed from outside, then where it listens, last
+    /// through relays.
+    pub(super) fn publish_local(&mut self) {
+        self.assume_external();
         let mut seen = BTreeSet::new();
-        let listening = self.listeners.addresses.iter().map(|(_, address)| address);
-        let listen: Vec<String> = self
-            .listeners
-            .external
-            .iter()
-            .chain(listening)
+        let (through_relays, direct): (Vec<&Multiaddr>, Vec<&Multiaddr>) =
+            self.listeners.addresses().partition(|address| address::is_relayed(address));
+        let reachable = &self.reach.reachable;
+        let listen: Vec<String> = reachable
+            .external()
+            .chain(direct)
+            .chain(reachable.circuits())
+            .chain(through_relays)
             .map(|address| address::with_peer(address, &self.core.identity.libp2p_id()))
             .filter(|address| seen.insert(address.clone()))
             .collect();
@@ -133,7 +156,9 @@ fn parse(text: &str) -> Result<Multiaddr, StartError> {
     let parts = match address::kind(&address) {
         TransportKind::Tcp => 2,
         TransportKind::Quic => 3,
-        TransportKind::Other => return Err(wrong("it has neither /tcp/<port> nor /udp/<port>/quic-v1")),
+        TransportKind::Relay | TransportKind::Other => {
+            return Err(wrong("it has neither /tcp/<port> nor /udp/<port>/quic-v1"));
+        }
     };
     if address.iter().count() != parts {
         return Err(wrong("there is something behind the port"));

@@ -4,6 +4,8 @@
 //! A peer is admitted by a handshake on any of its connections, bound to both peer ids, for as long as one connection
 //! remains. The latest handshake counts; one that breaks off decides nothing.
 
+mod ways;
+
 use super::book;
 use crate::address::{self, TransportKind};
 use crate::admission::logic::Ruling;
@@ -135,6 +137,7 @@ impl PeerTable {
         for claimed in &peer.claimed {
             book::add(&mut addresses, claimed);
         }
+        addresses.sort_by_key(address::is_relayed);
         // The session ends before anybody is told: who hears of it finds no peer any more.
         vec![Change::Left(Arc::clone(&peer.session), addresses), Change::Down(peer.session)]
     }
@@ -244,14 +247,7 @@ impl PeerTable {
 
     /// Where a connected peer can be dialled, as far as is known.
     pub(crate) fn dialable(&self, peer: &PeerId) -> Option<Multiaddr> {
-        let of_peer = |open: &&Open| open.peer == *peer && open.direction == Direction::Out;
-        let dialled = self.open.values().find(of_peer).map(|open| open.address.clone());
-        dialled.or_else(|| self.peers.get(peer)?.claimed.first().cloned())
-    }
-
-    /// The newest connection to a peer: an older one may have died unnoticed.
-    pub(crate) fn newest_connection(&self, peer: &PeerId) -> Option<ConnectionId> {
-        self.peers.get(peer)?.connections.last().copied()
+        self.ways_to(peer).into_iter().next()
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerId> {
@@ -273,7 +269,7 @@ impl PeerTable {
     pub(crate) fn connection_counts(&self) -> BTreeMap<(&'static str, &'static str), i64> {
         let mut counts = BTreeMap::new();
         for direction in [Direction::In, Direction::Out] {
-            for transport in [TransportKind::Tcp, TransportKind::Quic] {
+            for transport in [TransportKind::Tcp, TransportKind::Quic, TransportKind::Relay] {
                 counts.insert((direction.name(), transport.name()), 0);
             }
         }

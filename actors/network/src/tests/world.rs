@@ -6,10 +6,13 @@ use meshwork_kit::{Clock, Envelope, Inbox, Port, channel_port};
 use meshwork_proto::artifact::{
     AppendArtifact, ArtifactError, ArtifactPiece, ArtifactPresence, StatArtifact,
 };
-use meshwork_proto::discovery::{PeerConnection, PeerView};
+use meshwork_proto::discovery::{FoundPeer, PeerConnection, PeerView, PeersFound};
 use meshwork_proto::executor::WorkSource;
 use meshwork_proto::queue::{WorkerPeerBack, WorkerPeerLost};
-use meshwork_proto::transport::{CallError, CallPeer, DialPeer, PeerAnswer, PeerTarget, ServeRequest};
+use meshwork_proto::transport::{
+    CallError, CallPeer, DialPeer, Directory, EnterSelf, LookUp, LookUpError, PeerAnswer, PeerTarget,
+    ServeRequest,
+};
 use meshwork_proto::wire::{ListNodeTools, MeshReply, MeshRequest, ReadPiece};
 use meshwork_proto::{Cid, ErrorCode, MeshError, PeerId};
 use std::collections::BTreeMap;
@@ -206,6 +209,7 @@ pub(crate) struct Node {
     pub(crate) lost: Inbox<WorkerPeerLost>,
     pub(crate) back: Inbox<WorkerPeerBack>,
     pub(crate) sources: Inbox<WorkSource>,
+    pub(crate) found: Inbox<PeersFound>,
 }
 
 impl Node {
@@ -220,6 +224,7 @@ impl Node {
         let (worker_lost, lost) = channel_port(64);
         let (worker_back, back) = channel_port(64);
         let (work_source, sources) = channel_port(64);
+        let (peers_found, found) = channel_port(64);
         let deps = NetworkDeps {
             clock: Clock::system(),
             serve: answering(move |envelope| serving.serve(envelope)),
@@ -232,7 +237,7 @@ impl Node {
                 reply.send(append.append(&piece));
             }),
             connection,
-            found: channel_port(64).0,
+            found: peers_found,
             worker_lost,
             worker_back,
             work_source,
@@ -240,7 +245,7 @@ impl Node {
         let registry = prometheus::Registry::new();
         let (ports, seed) = prepare(identity.clone(), trust, options);
         let network = seed.start(deps, &registry).await.expect("network starts");
-        Self { identity, ports, network, service, registry, connections, lost, back, sources }
+        Self { identity, ports, network, service, registry, connections, lost, back, sources, found }
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -270,6 +275,46 @@ impl Node {
     ) -> Result<PeerAnswer, CallError> {
         let call = CallPeer { target, request, deadline_ms: ms };
         self.ports.call.ask(call, PATIENCE).await.expect("call is answered")
+    }
+
+    pub(crate) async fn look_up(
+        &self,
+        directory: &Directory,
+        name: &str,
+        ms: u64,
+    ) -> Result<Vec<FoundPeer>, LookUpError> {
+        let ask = LookUp { directory: directory.clone(), name: name.to_owned(), deadline_ms: ms };
+        self.ports.look_up.ask(ask, PATIENCE).await.expect("look-up is answered")
+    }
+
+    /// Enters the node; with 0 seconds it takes its entry back.
+    pub(crate) async fn enter(
+        &self,
+        directory: &Directory,
+        name: &str,
+        ttl_s: u64,
+    ) -> Result<(), LookUpError> {
+        let name = name.to_owned();
+        let ask = EnterSelf { directory: directory.clone(), name, ttl_s, deadline_ms: 10_000 };
+        self.ports.enter_self.ask(ask, PATIENCE).await.expect("entry is answered")
+    }
+
+    /// Looks a name up again and again, until what is found pleases.
+    pub(crate) async fn look_until(
+        &self,
+        directory: &Directory,
+        name: &str,
+        pleases: impl Fn(&[FoundPeer]) -> bool,
+    ) -> Vec<FoundPeer> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.look_up(directory, name, 5_000).await;
+            match found {
+                Ok(found) if pleases(&found) => return found,
+                other => assert!(Instant::now() < deadline, "never found under {name}; at last: {other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Asks for something that is answered at once.

@@ -1,0 +1,211 @@
+//! Finding peers and being found: in the tables, at rendezvous points, on the local network.
+
+use super::world::{Node, eventually, member, quick, tcp};
+use crate::{DhtOptions, MeshSecret, NetworkOptions, NodeIdentity, PublicDhtOptions, ReachOptions, Trust};
+use meshwork_proto::discovery::{FoundPeer, Source};
+use meshwork_proto::transport::{Directory, LookUpError};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const NAME: &str = "tool/resize-image";
+
+fn with_dht(server: bool) -> ReachOptions {
+    ReachOptions { dht: Some(DhtOptions { server }), ..ReachOptions::default() }
+}
+
+fn with_rendezvous() -> ReachOptions {
+    ReachOptions { rendezvous: true, ..ReachOptions::default() }
+}
+
+async fn start(reach: ReachOptions) -> Node {
+    Node::start(member(), NetworkOptions { reach, ..tcp() }).await
+}
+
+/// Whether exactly this node was found, where it listens.
+fn is_only(found: &[FoundPeer], node: &Node) -> bool {
+    let bare = node.bare_address();
+    matches!(found, [one] if one.peer == Some(node.id()) && one.addresses.contains(&bare))
+}
+
+async fn point(point: &Node) -> Directory {
+    Directory::Rendezvous { point: point.address() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_entered_in_the_meshs_table_is_found_by_one_that_never_met_it() {
+    // The last one only asks, and is found all the same.
+    for server in [true, false] {
+        let hub = start(with_dht(true)).await;
+        let provider = start(with_dht(server)).await;
+        let asker = start(with_dht(server)).await;
+        provider.dial(&hub.address(), 10_000).await.unwrap();
+        asker.dial(&hub.address(), 10_000).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // Until the table has its first node.
+        while let Err(error) = provider.enter(&Directory::Dht, NAME, 3600).await {
+            assert!(matches!(error, LookUpError::Unavailable(_)) && Instant::now() < deadline, "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if server {
+            // Entered before it knew anybody, perhaps: once more, now that the hub is there.
+            let table = hub.network.core().metrics.reach.entries.clone();
+            while table.with_label_values(&["dht", "kept"]).get() == 0 {
+                assert!(Instant::now() < deadline, "never entered at the hub");
+                provider.enter(&Directory::Dht, NAME, 3600).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        asker.look_until(&Directory::Dht, NAME, |found| is_only(found, &provider)).await;
+        assert_eq!(asker.look_up(&Directory::Dht, "another name", 5_000).await, Ok(Vec::new()));
+        let counted = &asker.network.core().metrics.reach.look_ups;
+        assert!(counted.with_label_values(&["dht", "look_up", "ok"]).get() >= 2);
+        // The node itself does not find itself.
+        let own = provider.look_up(&Directory::Dht, NAME, 5_000).await.unwrap();
+        assert!(own.is_empty(), "{own:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_meet_in_the_public_table_that_do_not_trust_each_other() {
+    let public = |bootstrap: Vec<String>| ReachOptions {
+        public_dht: Some(PublicDhtOptions { bootstrap }),
+        ..ReachOptions::default()
+    };
+    // A configured address makes a node hold a part of the table.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("/ip4/127.0.0.1/tcp/{port}");
+    let secret = MeshSecret::parse("not the secret of the tests").unwrap();
+    let options = NetworkOptions {
+        listen: vec![address.clone()],
+        external: vec![address],
+        reach: public(Vec::new()),
+        ..quick()
+    };
+    let stranger = Node::start(Trust { secret: Some(secret), ..Trust::default() }, options).await;
+    let begin = vec![stranger.address()];
+    let (provider, asker) = (start(public(begin.clone())).await, start(public(begin)).await);
+    provider.enter(&Directory::PublicDht, "ipfs-accelerate-task-queue", 1800).await.unwrap();
+    let kept = &stranger.network.core().metrics.reach.entries;
+    eventually("entry and value are kept", || {
+        (kept.with_label_values(&["public_dht", "kept"]).get() >= 2).then_some(())
+    })
+    .await;
+    let directory = Directory::PublicDht;
+    let found = |found: &[FoundPeer]| is_only(found, &provider);
+    asker.look_until(&directory, "ipfs-accelerate-task-queue", found).await;
+    let long = asker.look_up(&directory, &"x".repeat(81), 1_000).await.unwrap_err();
+    assert!(long.to_string().contains("1 to 80 bytes"), "{long}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rendezvous_point_tells_who_is_registered_until_it_is_taken_back() {
+    let server = start(ReachOptions { rendezvous_server: true, ..ReachOptions::default() }).await;
+    let (provider, asker) = (start(with_rendezvous()).await, start(with_rendezvous()).await);
+    let point = point(&server).await;
+    assert_eq!(asker.look_up(&point, NAME, 10_000).await, Ok(Vec::new()));
+    provider.enter(&point, NAME, 7200).await.unwrap();
+    let found = asker.look_up(&point, NAME, 10_000).await.unwrap();
+    assert!(is_only(&found, &provider), "{found:?}");
+    assert_eq!(asker.look_up(&point, "another name", 10_000).await, Ok(Vec::new()));
+    provider.enter(&point, NAME, 0).await.unwrap();
+    asker.look_until(&point, NAME, <[FoundPeer]>::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rendezvous_point_need_not_be_a_member() {
+    let secret = MeshSecret::parse("not the secret of the tests").unwrap();
+    let reach = ReachOptions { rendezvous_server: true, ..ReachOptions::default() };
+    let trust = Trust { secret: Some(secret), ..Trust::default() };
+    let server = Node::start(trust, NetworkOptions { reach, ..tcp() }).await;
+    let (provider, asker) = (start(with_rendezvous()).await, start(with_rendezvous()).await);
+    let point = point(&server).await;
+    provider.enter(&point, NAME, 7200).await.unwrap();
+    let found = asker.look_up(&point, NAME, 10_000).await.unwrap();
+    assert!(is_only(&found, &provider), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_cannot_be_asked_says_why_and_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let id = NodeIdentity::generate().peer_id();
+    let silent_point = format!("/ip4/127.0.0.1/tcp/{}/p2p/{id}", silent.local_addr().unwrap().port());
+    let plain = start(ReachOptions::default()).await;
+    let rendezvous = |point: String| Directory::Rendezvous { point };
+    for directory in [Directory::Dht, Directory::PublicDht, rendezvous(silent_point.clone())] {
+        let error = plain.look_up(&directory, NAME, 1_000).await.unwrap_err();
+        assert!(matches!(error, LookUpError::Off(_)), "{error}");
+        assert_eq!(plain.enter(&directory, NAME, 60).await.unwrap_err(), error);
+    }
+    let node = start(ReachOptions { dht: Some(DhtOptions { server: true }), ..with_rendezvous() }).await;
+    let alone = node.look_up(&Directory::Dht, NAME, 1_000).await.unwrap_err();
+    assert!(alone.to_string().contains("no other node"), "{alone}");
+    let began = Instant::now();
+    let late = node.look_up(&rendezvous(silent_point), NAME, 400).await.unwrap_err();
+    assert_eq!(late, LookUpError::Timeout(400));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    for (point, problem) in [
+        ("/ip4/127.0.0.1/tcp/1".to_owned(), "/p2p/<id>"),
+        (node.address(), "this node itself"),
+        (plain.address(), "does it serve"),
+    ] {
+        let error = node.look_up(&rendezvous(point), NAME, 10_000).await.unwrap_err();
+        assert!(matches!(error, LookUpError::Unavailable(_)), "{error}");
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+    let nowhere = Node::start(member(), NetworkOptions { reach: with_dht(true), ..quick() }).await;
+    assert_eq!(nowhere.enter(&Directory::Dht, NAME, 60).await, Err(LookUpError::NoAddress));
+    for name in ["", &"x".repeat(256)] {
+        let error = node.look_up(&Directory::Dht, name, 1_000).await.unwrap_err();
+        assert!(matches!(error, LookUpError::Refused(_)), "{error}");
+    }
+}
+
+/// The address of an interface over which multicast comes back; none in many sandboxes.
+fn multicast_interface() -> Option<Ipv4Addr> {
+    // Nothing is sent by this: it only asks which way a packet would take.
+    let probe = UdpSocket::bind("0.0.0.0:0").ok()?;
+    probe.connect("224.0.0.251:5353").ok()?;
+    let std::net::IpAddr::V4(interface) = probe.local_addr().ok()?.ip() else { return None };
+    if interface.is_loopback() || interface.is_unspecified() {
+        return None;
+    }
+    let group = Ipv4Addr::new(239, 255, 77, 77);
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.join_multicast_v4(&group, &interface).ok()?;
+    socket.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
+    let port = socket.local_addr().ok()?.port();
+    let sender = UdpSocket::bind((interface, 0)).ok()?;
+    sender.send_to(b"anybody there?", (group, port)).ok()?;
+    socket.recv(&mut [0; 32]).ok()?;
+    Some(interface)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neighbours_on_the_local_network_hear_of_each_other() {
+    let Some(interface) = multicast_interface() else {
+        eprintln!(
+            "SKIPPED: no interface of this machine carries multicast, so multicast DNS cannot be tested"
+        );
+        return;
+    };
+    let options = || NetworkOptions {
+        listen: vec![format!("/ip4/{interface}/tcp/0")],
+        reach: ReachOptions { mdns: true, ..ReachOptions::default() },
+        ..quick()
+    };
+    let mut first = Node::start(member(), options()).await;
+    let second = Node::start(member(), options()).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let addresses = loop {
+        let found = tokio::time::timeout_at(deadline, first.found.recv()).await.expect("in time").unwrap();
+        assert_eq!(found.body().source, Source::Mdns);
+        // Others on this network are none of our business.
+        let of_second = |found: &&FoundPeer| found.peer == Some(second.id());
+        if let Some(found) = found.body().found.iter().find(of_second) {
+            break found.addresses.clone();
+        }
+    };
+    assert_eq!(addresses, [second.bare_address()]);
+    assert_eq!(first.network.status().borrow().connections, [], "whom to connect to is discovery's choice");
+}
