@@ -1,8 +1,9 @@
 //! What this node answers, whoever asks: maps each request to the port of the actor that serves it.
 //!
 //! Who asks decides what is allowed. The queue judges requests about tasks itself. Here are judged: stopping the node
-//! (admins only), an advertisement (from peers only) and changes of membership ([`membership`]); tool calls, lists and announcements are open to every
-//! admitted peer, and a task is stopped only by who knows its fence, which the executor checks.
+//! (admins only), an advertisement (from peers only) and changes of membership ([`membership`]); tool calls, lists and
+//! announcements are open to every admitted peer, and a task is stopped only by who knows its fence, which the executor
+//! checks.
 //!
 //! What a peer hands in is not believed: payloads and results are checked against their content ids, and large ones are
 //! fetched into the own store before the queue hears of them, so that an accepted task can always be run.

@@ -3,8 +3,9 @@
 //! - [`Gateway::router`] answers MCP over Streamable HTTP on `/mcp`, [`Gateway::serve_stdio`] over standard input and
 //!   output, and [`stdio_bridge`] passes standard input and output on to a node that runs already. Both eras of the
 //!   protocol are answered on each: the stateless one (2026-07-28) and the one with `initialize`.
-//! - The tools are the fourteen of the task queue (`p2p_taskqueue_*`) and four through which every tool of this node
-//!   and of its peers can be found and called (`tools_*`).
+//! - The tools are the fourteen of the task queue (`p2p_taskqueue_*`), those of membership (`p2p_peer_*`,
+//!   `p2p_bootstrap_*`) and four through which every tool of this node and of its peers can be found and called
+//!   (`tools_*`).
 //! - [`GatewayPorts::serve`] answers what is asked of this node, whoever asks: a peer through the transport, the own
 //!   executor, the own MCP clients. It is the only place that maps a request to the actor that serves it.
 //! - [`GatewayPorts::upstream`] calls tools of upstream MCP servers, each of which is started, watched and restarted in
@@ -39,6 +40,7 @@ pub use bridge::stdio_bridge;
 pub use error::GatewayError;
 pub use gateway::Gateway;
 pub use options::{GatewayOptions, HttpOptions, ServeLimits, UpstreamOptions};
+pub use tools::OWN_CATEGORIES;
 pub use upstream::{UpstreamState, UpstreamStatus};
 pub use wiring::{
     ArtifactPorts, DiscoveryPorts, ExecutorPorts, GatewayDeps, GatewayPorts, GatewaySeed, MembershipPorts,

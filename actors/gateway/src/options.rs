@@ -1,6 +1,7 @@
 //! What can be set about the gateway, with the defaults.
 
 use crate::error::GatewayError;
+use crate::tools::OWN_CATEGORIES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -190,6 +191,13 @@ impl GatewayOptions {
             if let Err(problem) = upstream.check() {
                 return wrong(&upstream.name, problem);
             }
+            if OWN_CATEGORIES.contains(&upstream.name.as_str()) {
+                let problem = format!(
+                    "has the name of a category of the node's own tools ({}): choose another one",
+                    OWN_CATEGORIES.join(", ")
+                );
+                return wrong(&upstream.name, problem);
+            }
             if !names.insert(upstream.name.as_str()) {
                 return wrong(&upstream.name, "is configured twice: names must differ".into());
             }
@@ -219,6 +227,9 @@ mod tests {
     fn wrong_servers_are_named_with_what_would_be_right() {
         let git = || UpstreamOptions::command("git", ["git"]);
         assert!(problem(vec![git(), git()]).contains("twice"));
+        assert!(
+            problem(vec![UpstreamOptions { name: "peers".into(), ..git() }]).contains("taskqueue, peers")
+        );
         assert!(problem(vec![UpstreamOptions { name: "a b".into(), ..git() }]).contains("\"a b\""));
         assert!(problem(vec![UpstreamOptions { command: vec![], ..git() }]).contains("neither"));
         assert!(problem(vec![UpstreamOptions { url: Some("http://x/".into()), ..git() }]).contains("both"));

@@ -34,7 +34,7 @@ This is a meshwork node: it runs tools on this machine and on the peers it is co
 To have work done that must not be lost: p2p_taskqueue_submit, then p2p_taskqueue_get_result with wait_s until it is finished.
 To find a tool: tools_list_categories, tools_list_tools, tools_get_schema; to call it at once: tools_dispatch.
 If a task does not run, p2p_taskqueue_task_status says in waiting_for why.
-Tools of the queue take peer (an id from p2p_taskqueue_discover_peers, or a multiaddress) to act at that peer.
+p2p_peer_list says who is in the mesh. Tools take peer (an id from there, or a multiaddress) to act at that peer.
 Times are in seconds; an error has a code that stays the same and a message that says what would be right.";
 
 /// The MCP server. Clones are the same server.

@@ -5,6 +5,8 @@ mod client;
 mod dispatching;
 mod endpoints;
 mod fakes;
+mod membership;
 mod meta_tools;
+mod peer_tools;
 mod queue_tools;
 mod upstreams;

@@ -4,10 +4,12 @@
 //! Schemas are made. The table of all of them is built once and never changes, so that clients may cache it.
 
 mod announce;
+mod category;
 mod change;
 mod input;
 mod meta;
 mod outcome;
+mod peers;
 mod read;
 mod record;
 mod result;
@@ -18,6 +20,8 @@ mod submit;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use category::Category;
+pub use category::OWN_CATEGORIES;
 pub(crate) use outcome::{Failure, closest};
 
 use crate::node::Node;
@@ -29,9 +33,6 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
-
-/// Category of the fourteen tools of the task queue.
-pub(crate) const TASKQUEUE: &str = "taskqueue";
 
 /// What a client may expect of a tool (MCP's hints, honestly).
 #[derive(Debug, Clone, Copy)]
@@ -77,24 +78,32 @@ type Run = for<'a> fn(&'a Node, &'a [String], JsonObject) -> BoxFuture<'a, CallT
 pub(crate) struct Registered {
     /// As clients see it.
     pub(crate) tool: Tool,
+    /// The category in which it is listed; the meta-tools, which list it, are in none.
+    category: Option<Category>,
     /// Names of its arguments.
     fields: Vec<String>,
     run: Run,
 }
 
 impl Registered {
-    fn of<T: MeshTool>() -> Self {
+    fn of<T: MeshTool>(category: Option<Category>) -> Self {
         let input = schema::input::<T::Input>();
         let fields = schema::properties(&input);
         let output = schema::output::<T::Output>();
-        Self { tool: describe::<T>(input).with_raw_output_schema(Arc::new(output)), fields, run: run::<T> }
+        let tool = describe::<T>(input).with_raw_output_schema(Arc::new(output));
+        Self { tool, category, fields, run: run::<T> }
     }
 
     /// A tool whose results are those of other tools.
     fn relaying<T: MeshTool>(run: Run) -> Self {
         let input = schema::input::<T::Input>();
         let fields = schema::properties(&input);
-        Self { tool: describe::<T>(input), fields, run }
+        Self { tool: describe::<T>(input), category: None, fields, run }
+    }
+
+    /// Whether it takes the argument `peer`, and so can act at another node.
+    pub(crate) fn takes_peer(&self) -> bool {
+        self.fields.iter().any(|field| field == "peer")
     }
 
     /// Calls it. What goes wrong is in the result, as MCP wants it.
@@ -142,9 +151,9 @@ impl Table {
         self.0.iter().map(|(name, registered)| (*name, registered))
     }
 
-    /// The tools of the task queue, by name.
-    pub(crate) fn taskqueue(&self) -> impl Iterator<Item = (&'static str, &Registered)> {
-        self.iter().filter(|(name, _)| !name.starts_with(meta::PREFIX))
+    /// The tools of a category, by name.
+    pub(crate) fn of(&self, category: Category) -> impl Iterator<Item = (&'static str, &Registered)> {
+        self.iter().filter(move |(_, registered)| registered.category == Some(category))
     }
 }
 
@@ -158,9 +167,12 @@ fn build() -> Table {
     let mut tools = BTreeMap::new();
     let mut add = |name, registered| tools.insert(name, registered);
     macro_rules! tools {
-        ($($tool:ty),* $(,)?) => { $(add(<$tool as MeshTool>::NAME, Registered::of::<$tool>());)* };
+        ($category:expr; $($tool:ty),* $(,)?) => {
+            $(add(<$tool as MeshTool>::NAME, Registered::of::<$tool>($category));)*
+        };
     }
     tools![
+        Some(Category::Taskqueue);
         announce::AnnounceTool,
         announce::DiscoverPeers,
         announce::Heartbeat,
@@ -175,10 +187,25 @@ fn build() -> Table {
         status::WorkerStats,
         stop::ShutdownTool,
         submit::SubmitTask,
-        meta::ListCategories,
-        meta::ListCategoryTools,
-        meta::GetSchema,
     ];
+    tools![
+        Some(Category::Peers);
+        peers::bootstrap::BootstrapTool,
+        peers::bootstrap::ContactsTool,
+        peers::bootstrap::FromDnsTool,
+        peers::bootstrap::FromEnvTool,
+        peers::bootstrap::FromFileTool,
+        peers::bootstrap::FromPublicTool,
+        peers::change::CleanupTool,
+        peers::change::ForgetTool,
+        peers::change::RevokeTool,
+        peers::find::DiscoverTool,
+        peers::find::ListTool,
+        peers::pair::PairTool,
+        peers::public_ip::PublicIpTool,
+        peers::register::RegisterTool,
+    ];
+    tools![None; meta::ListCategories, meta::ListCategoryTools, meta::GetSchema];
     add(<meta::Dispatch as MeshTool>::NAME, Registered::relaying::<meta::Dispatch>(meta::run_dispatch));
     Table(tools)
 }

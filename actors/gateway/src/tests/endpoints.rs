@@ -26,7 +26,7 @@ async fn the_same_tools_are_listed_in_both_eras_in_a_fixed_order() {
         lists.push(list.tools.into_iter().map(|tool| tool.name.to_string()).collect::<Vec<_>>());
     }
     assert_eq!(lists[0], lists[1]);
-    assert_eq!(lists[0].len(), 18);
+    assert_eq!(lists[0].len(), 32);
     assert!(lists[0].is_sorted());
     node.stop().await;
 }
@@ -162,7 +162,7 @@ async fn stdio_and_the_bridge_answer_like_http() {
         let (client, served) = tokio::join!(
             async {
                 let client = Client::stream(ours, era).await;
-                assert_eq!(client.0.list_all_tools().await.unwrap().len(), 18);
+                assert_eq!(client.0.list_all_tools().await.unwrap().len(), 32);
                 assert_eq!(
                     client.refused("p2p_taskqueue_cancel", json!({})).await["code"],
                     "invalid_argument"
@@ -178,7 +178,7 @@ async fn stdio_and_the_bridge_answer_like_http() {
         let (client, bridged) = tokio::join!(
             async {
                 let client = Client::stream(ours, era).await;
-                assert_eq!(client.0.list_all_tools().await.unwrap().len(), 18);
+                assert_eq!(client.0.list_all_tools().await.unwrap().len(), 32);
                 let task = json!({"task_type": "echo", "payload": {}});
                 assert_eq!(client.call("p2p_taskqueue_submit", task).await["status"], "queued");
                 assert_eq!(

@@ -1,7 +1,7 @@
 //! A node whose other actors are doubles: enough of a queue, an executor, discovery and an artifact store to see what
 //! the gateway asks of them.
 
-mod membership;
+pub(super) mod membership;
 
 use super::client::{Client, Era};
 use crate::*;
@@ -343,6 +343,9 @@ fn artifacts(state: &Arc<State>) -> ArtifactPorts {
 /// What the one peer there is answers.
 fn remote(state: &State, request: MeshRequest) -> Result<MeshReply, CallError> {
     state.log(format!("peer {}", request.name()));
+    if let Some(answer) = membership::remote(&request) {
+        return answer.map_err(CallError::Refused);
+    }
     Ok(match request {
         MeshRequest::Submit(Submit(spec)) => {
             MeshReply::Submitted(submitted(&view(TaskId::from_bytes([9; 16]), spec)))

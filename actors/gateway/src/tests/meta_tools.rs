@@ -18,19 +18,29 @@ async fn every_tool_is_found_by_category() {
     let node = Node::start(GatewayOptions::default()).await;
     let client = node.client(Era::Present).await;
     let found = client.call("tools_list_categories", json!({"include_count": true})).await;
-    assert_eq!(names(&found, "categories"), ["taskqueue", "builtin", "git", &peer_category()]);
-    assert_eq!((&found["category_count"], &found["categories"][0]["tool_count"]), (&json!(4), &json!(14)));
+    assert_eq!(names(&found, "categories"), ["taskqueue", "peers", "builtin", "git", &peer_category()]);
+    assert_eq!(found["category_count"], 5);
+    let counts = [&found["categories"][0]["tool_count"], &found["categories"][1]["tool_count"]];
+    assert_eq!(counts, [&json!(14), &json!(14)]);
     let plain = client.call("tools_list_categories", json!({})).await;
     assert!(plain["categories"][0].get("tool_count").is_none());
 
     let own = client.call("tools_list_tools", json!({"category": "taskqueue"})).await;
     assert_eq!((own["tool_count"].as_u64(), names(&own, "tools")[0]), (Some(14), "p2p_taskqueue_announce"));
+    let peers = client.call("tools_list_tools", json!({"category": "peers"})).await;
+    assert_eq!(
+        (peers["tool_count"].as_u64(), names(&peers, "tools")[0]),
+        (Some(14), "p2p_bootstrap_from_dns")
+    );
     for category in [peer_category(), format!("peer:{PEER}")] {
         let far = client.call("tools_list_tools", json!({"category": category})).await;
         assert_eq!(names(&far, "tools"), ["far"]);
     }
     let unknown = client.refused("tools_list_tools", json!({"category": "nope"})).await;
-    assert_eq!(unknown["available_categories"], json!(["taskqueue", "builtin", "git", peer_category()]));
+    assert_eq!(
+        unknown["available_categories"],
+        json!(["taskqueue", "peers", "builtin", "git", peer_category()])
+    );
     node.stop().await;
 }
 
@@ -66,6 +76,11 @@ async fn a_call_goes_to_where_the_tool_is() {
     let own =
         json!({"category": "taskqueue", "tool_name": "p2p_taskqueue_status", "parameters": {"detail": true}});
     assert_eq!(client.call("tools_dispatch", own).await["peer_id"], LOCAL);
+    let book = json!({"category": "peers", "tool": "p2p_peer_list", "peer": PEER});
+    assert_eq!(client.call("tools_dispatch", book).await["peer_id"], PEER);
+    let here_only = json!({"category": "peers", "tool": "p2p_peer_pair", "peer": PEER});
+    let error = client.refused("tools_dispatch", here_only).await;
+    assert!(error["message"].as_str().unwrap().contains("acts at this node only"), "{error}");
     let there = json!({"category": "builtin", "tool": "echo", "params": {"y": 2}, "peer": PEER});
     assert_eq!(client.call("tools_dispatch", there).await, json!({"y": 2}));
     let task = json!({"task_type": "echo", "payload": {}});

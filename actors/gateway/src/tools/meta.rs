@@ -1,8 +1,8 @@
 //! The four meta-tools: every tool of this node and of its peers, found and called without listing them all to a client.
 //!
-//! Categories are `taskqueue` (this node's own fourteen), one per category of the executor's tools (for an upstream MCP
-//! server its name), and one per connected peer, `peer:` and the end of its id, which is enough to tell peers apart and
-//! may be written out in full.
+//! Categories are those of this node's own tools ([`Category`](super::Category)), one per category of the executor's tools
+//! (for an upstream MCP server its name), and one per connected peer, `peer:` and the end of its id, which is enough to
+//! tell peers apart and may be written out in full.
 
 mod catalogue;
 mod dispatch;
@@ -17,8 +17,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How the names of the meta-tools begin.
-pub(super) const PREFIX: &str = "tools_";
 /// Longest description in a list, in characters.
 const SHORT: usize = 100;
 
@@ -207,7 +205,7 @@ impl MeshTool for GetSchema {
             place.tool(&input.category, &name)?;
         let peer_id = match &place {
             Place::Peer { peer, .. } => peer.to_string(),
-            Place::Own | Place::Executor { .. } => node.local().to_string(),
+            Place::Own(_) | Place::Executor { .. } => node.local().to_string(),
         };
         Ok(SchemaOut {
             status: "success".into(),

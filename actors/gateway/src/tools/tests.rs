@@ -1,6 +1,6 @@
 //! What holds for every tool.
 
-use super::{MeshTool, TASKQUEUE, input, table};
+use super::{Category, MeshTool, OWN_CATEGORIES, input, table};
 use serde_json::{Map, Value};
 
 const QUEUE: [&str; 14] = [
@@ -20,15 +20,38 @@ const QUEUE: [&str; 14] = [
     "worker_stats",
 ];
 
+const MEMBERSHIP: [&str; 14] = [
+    "bootstrap_from_dns",
+    "bootstrap_from_env",
+    "bootstrap_from_file",
+    "bootstrap_from_public",
+    "bootstrap_list",
+    "peer_bootstrap",
+    "peer_cleanup",
+    "peer_discover",
+    "peer_forget",
+    "peer_get_public_ip",
+    "peer_list",
+    "peer_pair",
+    "peer_register",
+    "peer_revoke",
+];
+
 #[test]
 fn the_names_are_those_that_people_script_against() {
-    let queue: Vec<String> = QUEUE.iter().map(|name| format!("p2p_taskqueue_{name}")).collect();
-    let names: Vec<&str> = table().taskqueue().map(|(name, _)| name).collect();
-    assert_eq!(names, queue);
+    let queue = QUEUE.iter().map(|name| format!("p2p_taskqueue_{name}")).collect::<Vec<_>>();
+    let membership = MEMBERSHIP.iter().map(|name| format!("p2p_{name}")).collect::<Vec<_>>();
+    for (category, expected) in [(Category::Taskqueue, queue), (Category::Peers, membership)] {
+        let names: Vec<&str> = table().of(category).map(|(name, _)| name).collect();
+        assert_eq!(names, expected);
+    }
     let meta: Vec<&str> =
         table().iter().map(|(name, _)| name).filter(|name| name.starts_with("tools_")).collect();
     assert_eq!(meta, ["tools_dispatch", "tools_get_schema", "tools_list_categories", "tools_list_tools"]);
-    assert_eq!(TASKQUEUE, "taskqueue");
+    assert_eq!(OWN_CATEGORIES, ["taskqueue", "peers"]);
+    for category in Category::ALL {
+        assert_eq!(Category::named(category.name()), Some(category));
+    }
 }
 
 fn object(schema: &Map<String, Value>, name: &str) {
@@ -59,7 +82,8 @@ fn every_schema_is_a_closed_object_whose_members_are_described() {
             None => assert_eq!(name, "tools_dispatch"),
         }
         if name.starts_with("p2p_") {
-            assert!(registered.fields.iter().any(|field| field == "peer"), "{name}");
+            // Pairing is between the people in front of two machines.
+            assert_eq!(registered.takes_peer(), name != "p2p_peer_pair", "{name}");
         }
     }
 }
@@ -99,6 +123,20 @@ fn every_example_is_accepted() {
     example::<super::change::ResubmitTask>();
     example::<super::change::SetPriority>();
     example::<super::change::UpdateTask>();
+    example::<super::peers::bootstrap::BootstrapTool>();
+    example::<super::peers::bootstrap::ContactsTool>();
+    example::<super::peers::bootstrap::FromDnsTool>();
+    example::<super::peers::bootstrap::FromEnvTool>();
+    example::<super::peers::bootstrap::FromFileTool>();
+    example::<super::peers::bootstrap::FromPublicTool>();
+    example::<super::peers::change::CleanupTool>();
+    example::<super::peers::change::ForgetTool>();
+    example::<super::peers::change::RevokeTool>();
+    example::<super::peers::find::DiscoverTool>();
+    example::<super::peers::find::ListTool>();
+    example::<super::peers::pair::PairTool>();
+    example::<super::peers::public_ip::PublicIpTool>();
+    example::<super::peers::register::RegisterTool>();
     example::<super::read::ListTasks>();
     example::<super::read::TaskStatusTool>();
     example::<super::result::GetResult>();

@@ -1,7 +1,7 @@
 //! What tools there are, by category.
 
 use crate::node::{At, Node, PATIENCE};
-use crate::tools::{Failure, TASKQUEUE, closest, table};
+use crate::tools::{Category as Own, Failure, closest, table};
 use meshwork_proto::discovery::{ListPeers, PeerView};
 use meshwork_proto::executor::{ToolInfo, ToolKind};
 use meshwork_proto::transport::PeerTarget;
@@ -23,8 +23,8 @@ pub(super) struct Category {
 
 /// Where the tools of a category are.
 pub(super) enum Place {
-    /// This node's own MCP tools.
-    Own,
+    /// This node's own MCP tools of this category.
+    Own(Own),
     /// The executor's tools of this category.
     Executor { tools: Vec<ToolInfo> },
     /// The tools of a peer.
@@ -76,7 +76,9 @@ impl Place {
     /// Its tools, by name.
     pub(super) fn tools(&self) -> Vec<Detail> {
         match self {
-            Self::Own => table().taskqueue().map(|(_, registered)| Detail::from(&registered.tool)).collect(),
+            Self::Own(own) => {
+                table().of(*own).map(|(_, registered)| Detail::from(&registered.tool)).collect()
+            }
             Self::Executor { tools } | Self::Peer { tools, .. } => tools.iter().map(Detail::from).collect(),
         }
     }
@@ -93,7 +95,7 @@ impl Place {
     /// What is in it.
     pub(super) fn description(&self) -> String {
         match self {
-            Self::Own => "The durable task queue of this node".into(),
+            Self::Own(own) => own.description().into(),
             Self::Executor { tools } => describe(tools),
             Self::Peer { peer, .. } => format!("Tools of peer {peer}"),
         }
@@ -109,14 +111,14 @@ pub(super) fn unknown_tool(category: &str, name: &str, names: Vec<String>) -> Fa
     Failure::from(MeshError::new(ErrorCode::UnknownTool, message)).with_names("available_tools", names)
 }
 
-/// All categories: the task queue, the executor's by name, then the peers' by name.
+/// All categories: this node's own, the executor's by name, then the peers' by name.
 pub(super) async fn categories(node: &Node) -> Result<Vec<Category>, Failure> {
-    let own = Category {
-        name: TASKQUEUE.into(),
-        description: Place::Own.description(),
-        tools: table().taskqueue().count(),
+    let own = |own: Own| Category {
+        name: own.name().into(),
+        description: own.description().into(),
+        tools: table().of(own).count(),
     };
-    let mut all = vec![own];
+    let mut all: Vec<Category> = Own::ALL.into_iter().map(own).collect();
     for (name, tools) in local(node).await? {
         all.push(Category { name, description: describe(&tools), tools: tools.len() });
     }
@@ -136,8 +138,8 @@ pub(super) async fn categories(node: &Node) -> Result<Vec<Category>, Failure> {
 
 /// The category with this name.
 pub(super) async fn find(node: &Node, category: &str) -> Result<Place, Failure> {
-    if category == TASKQUEUE {
-        return Ok(Place::Own);
+    if let Some(own) = Own::named(category) {
+        return Ok(Place::Own(own));
     }
     if let Some(end) = category.strip_prefix(PEER) {
         let views = connected(node).await?;

@@ -3,7 +3,7 @@
 use super::catalogue::{self, connected, unknown_tool};
 use super::{Dispatch, DispatchIn};
 use crate::node::{At, Node, ask, millis};
-use crate::tools::{Failure, MeshTool, TASKQUEUE, input, table};
+use crate::tools::{Category, Failure, MeshTool, input, table};
 use futures::future::BoxFuture;
 use meshwork_proto::executor::{CallTool, ToolError, ToolOutput};
 use meshwork_proto::transport::PeerTarget;
@@ -43,8 +43,8 @@ pub(super) async fn call(
     params: JsonObject,
     peer: Option<&str>,
 ) -> Result<CallToolResult, Failure> {
-    if category == TASKQUEUE {
-        return own(node, name, params, peer).await;
+    if let Some(category) = Category::named(category) {
+        return own(node, category, name, params, peer).await;
     }
     let call = CallTool {
         tool: name.to_owned(),
@@ -55,7 +55,7 @@ pub(super) async fn call(
         return at_peer(node, target, call).await;
     }
     match catalogue::find(node, category).await? {
-        catalogue::Place::Own => own(node, name, JsonObject::new(), None).await,
+        catalogue::Place::Own(category) => own(node, category, name, JsonObject::new(), None).await,
         catalogue::Place::Peer { peer, tools } => {
             if !tools.iter().any(|info| info.name == name) {
                 return Err(unknown_tool(category, name, tools.into_iter().map(|info| info.name).collect()));
@@ -77,15 +77,19 @@ pub(super) async fn call(
 /// Calls one of this node's own MCP tools; a peer becomes its argument.
 async fn own(
     node: &Node,
+    category: Category,
     name: &str,
     mut params: JsonObject,
     peer: Option<&str>,
 ) -> Result<CallToolResult, Failure> {
-    let Some((_, registered)) = table().taskqueue().find(|(own, _)| *own == name) else {
-        let names = table().taskqueue().map(|(own, _)| own.to_owned()).collect();
-        return Err(unknown_tool(TASKQUEUE, name, names));
+    let Some((_, registered)) = table().of(category).find(|(own, _)| *own == name) else {
+        let names = table().of(category).map(|(own, _)| own.to_owned()).collect();
+        return Err(unknown_tool(category.name(), name, names));
     };
     if let Some(peer) = peer {
+        if !registered.takes_peer() {
+            return Err(Failure::invalid(format!("{name} acts at this node only: leave peer out")));
+        }
         if params.contains_key("peer") {
             return Err(Failure::invalid("peer is given twice, beside params and in them: give it once"));
         }

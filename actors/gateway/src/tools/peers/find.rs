@@ -1,0 +1,169 @@
+//! `p2p_peer_list` and `p2p_peer_discover`: whom a node knows, and asking its sources for more.
+
+use super::member::MemberOut;
+use super::names::{SourceName, StateName};
+use super::{FINDS, MAX_PEERS, at_most, within};
+use crate::node::{Node, PATIENCE, millis};
+use crate::tools::{Failure, Hints, MeshTool, READS};
+use meshwork_proto::discovery::{DiscoverNow, ListMembers, MemberView, PeerState, Source, SourceReport};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Lists the peer book.
+pub(crate) struct ListTool;
+
+/// Arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListIn {
+    /// Only peers in this state.
+    state: Option<StateName>,
+    /// Only peers that serve this tool or have this label.
+    capability: Option<String>,
+    /// Only peers that were heard of by this way.
+    source: Option<SourceName>,
+    /// At most so many.
+    #[schemars(range(min = 1, max = 1000))]
+    max_peers: Option<u32>,
+    /// Peer whose book to read, as peer id or multiaddress; this node if absent.
+    peer: Option<String>,
+}
+
+/// The peers of a book.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ListOut {
+    /// The peer whose book it is; it is not in the list itself.
+    peer_id: String,
+    /// How many are listed.
+    count: usize,
+    /// The peers, connected ones first, then by how recently they were confirmed.
+    peers: Vec<MemberOut>,
+}
+
+impl MeshTool for ListTool {
+    const NAME: &'static str = "p2p_peer_list";
+    const TITLE: &'static str = "List peers";
+    const DESCRIPTION: &'static str = "Lists the peers of a node's book, connected ones first: where each stands, its \
+        addresses with where they came from and when they were last confirmed, what it offers, how far away it is and \
+        how much it is trusted. Ages are in seconds, as the answering node measures them.";
+    const EXAMPLE: &'static str = r#"{"state": "connected", "capability": "echo"}"#;
+    const HINTS: Hints = READS;
+    type Input = ListIn;
+    type Output = ListOut;
+
+    async fn run(node: &Node, input: ListIn) -> Result<ListOut, Failure> {
+        let at = node.at(input.peer.as_deref())?;
+        let list = ListMembers {
+            capability: input.capability,
+            state: input.state.map(|StateName(state)| state),
+            source: input.source.map(|SourceName(source)| source),
+            max_peers: at_most(input.max_peers)?,
+        };
+        let answer = node.ask(&at, list, PATIENCE).await?;
+        let peers: Vec<MemberOut> = answer.value.iter().map(MemberOut::from).collect();
+        Ok(ListOut { peer_id: answer.peer.to_string(), count: peers.len(), peers })
+    }
+}
+
+/// Asks the sources.
+pub(crate) struct DiscoverTool;
+
+/// Arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DiscoverIn {
+    /// Which sources to ask; all that are switched on if absent.
+    #[schemars(length(min = 1, max = 15))]
+    sources: Option<Vec<SourceName>>,
+    /// Give only peers that serve this tool or have this label.
+    capability: Option<String>,
+    /// Give at most so many peers.
+    #[schemars(range(min = 1, max = 1000))]
+    max_peers: Option<u32>,
+    /// Seconds that the sources may take, at most 120; 10 if absent.
+    #[schemars(range(min = 0, max = 120))]
+    timeout_s: Option<f64>,
+    /// Peer whose sources to ask, as peer id or multiaddress; this node if absent.
+    peer: Option<String>,
+}
+
+/// What a source gave.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SourceOut {
+    /// Its name.
+    source: String,
+    /// Peers it named.
+    found: u32,
+    /// Those of them that were new to the book.
+    new: u32,
+    /// Why it gave nothing, if it failed; the node tries again by itself after a pause.
+    problem: Option<String>,
+}
+
+/// What the sources gave, and who fits.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DiscoverOut {
+    /// The peer whose sources were asked.
+    peer_id: String,
+    /// What each source gave.
+    sources: Vec<SourceOut>,
+    /// How many peers are listed.
+    count: usize,
+    /// Peers of the book that fit and may be reached (neither left nor banned); of the sources named, if some were.
+    peers: Vec<MemberOut>,
+}
+
+impl MeshTool for DiscoverTool {
+    const NAME: &'static str = "p2p_peer_discover";
+    const TITLE: &'static str = "Look for peers now";
+    const DESCRIPTION: &'static str = "Asks the node's sources of peers now (mDNS, DHT, rendezvous, gossip, registries: \
+        those that are switched on) instead of waiting for their next turn, and gives what each source found and the \
+        peers that fit. A source that fails is reported and harms nothing. To read only what is known: p2p_peer_list.";
+    const EXAMPLE: &'static str = r#"{"sources": ["mdns"], "timeout_s": 5}"#;
+    const HINTS: Hints = FINDS;
+    type Input = DiscoverIn;
+    type Output = DiscoverOut;
+
+    async fn run(node: &Node, input: DiscoverIn) -> Result<DiscoverOut, Failure> {
+        let at = node.at(input.peer.as_deref())?;
+        let (most, within) = (at_most(input.max_peers)?, within(input.timeout_s)?);
+        let sources = named(input.sources)?;
+        let discover = DiscoverNow { sources: sources.iter().copied().collect(), within_ms: millis(within) };
+        let reports = node.ask(&at, discover, within.saturating_add(PATIENCE)).await?;
+        // Whom to show is chosen here: the book filters by one source, and not by what may be reached.
+        let list =
+            ListMembers { capability: input.capability, max_peers: MAX_PEERS, ..ListMembers::default() };
+        let book = node.ask(&at, list, PATIENCE).await?;
+        let fits = |view: &&MemberView| {
+            !matches!(view.state, PeerState::Left | PeerState::Banned)
+                && (sources.is_empty() || !sources.is_disjoint(&view.found_by))
+        };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let peers: Vec<MemberOut> = book.value.iter().filter(fits).take(most).map(MemberOut::from).collect();
+        Ok(DiscoverOut {
+            peer_id: reports.peer.to_string(),
+            sources: reports.value.into_iter().map(SourceOut::from).collect(),
+            count: peers.len(),
+            peers,
+        })
+    }
+}
+
+/// The sources that were named, each once; none when the argument is absent.
+fn named(sources: Option<Vec<SourceName>>) -> Result<BTreeSet<Source>, Failure> {
+    match sources {
+        None => Ok(BTreeSet::new()),
+        Some(names) if names.is_empty() => {
+            Err(Failure::invalid("sources is empty: name at least one, or leave it out to ask all"))
+        }
+        Some(names) => Ok(names.into_iter().map(|SourceName(source)| source).collect()),
+    }
+}
+
+impl From<SourceReport> for SourceOut {
+    fn from(report: SourceReport) -> Self {
+        let SourceReport { source, found, new, problem } = report;
+        Self { source: source.as_str().into(), found, new, problem }
+    }
+}
