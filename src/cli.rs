@@ -12,6 +12,7 @@ mod input;
 mod node_args;
 mod peers;
 mod programs;
+mod secret;
 mod status;
 mod stop;
 mod task;
@@ -35,6 +36,7 @@ Examples:
   meshwork task submit --type echo --payload '{\"text\": \"hi\"}' --wait
   meshwork task list --status failed             what went wrong
   meshwork status                                what the node is doing
+  meshwork peers pair                            let another node in with a code of nine digits
 
 Every command has its own --help with examples; `meshwork help exit-codes` lists the exit codes.";
 
@@ -107,10 +109,13 @@ pub(crate) enum ClientCommand {
     /// List, describe and call the tools of the mesh
     #[command(subcommand)]
     Tools(catalogue::ToolsCommand),
-    /// List the peers that the node knows
+    /// List the peers that the node knows; find, add, pair with and revoke peers
     Peers(peers::PeersArgs),
     /// Print the line with which another node joins this mesh; keep it secret
     Invite(identity::InviteArgs),
+    /// Change the mesh secret without downtime
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// Print the peer id of the node in a data directory
     Id(identity::IdArgs),
     /// Check and show configurations
@@ -208,6 +213,7 @@ fn offline(
         ClientCommand::Config(command) => configuration::execute(command, output, environment),
         ClientCommand::Id(args) => identity::id(args, output, environment),
         ClientCommand::Invite(args) => identity::invite(args, output, environment),
+        ClientCommand::Secret(command) => secret::execute(command, output, environment),
         ClientCommand::Completions(args) => completions::execute(args, output),
         ClientCommand::ExitCodes => exit_codes(output),
         _ => return None,
@@ -219,12 +225,13 @@ async fn online(command: &ClientCommand, globals: &Globals, output: Output) -> R
         ClientCommand::Status(args) => status::execute(args, &globals.connect().await?, output).await,
         ClientCommand::Task(command) => task::execute(command, globals, output).await,
         ClientCommand::Tools(command) => catalogue::execute(command, globals, output).await,
-        ClientCommand::Peers(args) => peers::execute(args, &globals.connect().await?, output).await,
+        ClientCommand::Peers(args) => peers::execute(args, globals, output).await,
         ClientCommand::Stop(args) => stop::execute(args, true, &globals.connect().await?, output).await,
         ClientCommand::Drain(args) => stop::execute(args, false, &globals.connect().await?, output).await,
         ClientCommand::Config(_)
         | ClientCommand::Id(_)
         | ClientCommand::Invite(_)
+        | ClientCommand::Secret(_)
         | ClientCommand::Completions(_)
         | ClientCommand::ExitCodes => Ok(()),
     }

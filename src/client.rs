@@ -1,19 +1,22 @@
 //! The client of a node: MCP over Streamable HTTP, as any other MCP client speaks it.
 //!
 //! The command line talks to its node through nothing else, so it is also the node's first client. [`NodeClient`]
-//! wraps the fourteen tools of the task queue with typed arguments, and the four meta-tools through which every other
-//! tool of the mesh is found and called. Answers keep the JSON the node sent, beside what is read from it here.
+//! wraps the tools of the task queue and of membership with typed arguments, and the four meta-tools through which every
+//! other tool of the mesh is found and called. Answers keep the JSON the node sent, beside what is read from it here.
 
 mod answers;
 mod arguments;
 mod catalogue;
 mod connection;
 mod error;
+mod peers;
 mod taskqueue;
 mod wait;
 
 pub(crate) use answers::{Answer, TaskEnd, short_worker, worker};
-pub(crate) use arguments::{ListArgs, SubmitArgs, UpdateArgs};
+pub(crate) use arguments::{
+    BootstrapFrom, DiscoverArgs, ListArgs, PairArgs, PeerFilter, RegisterArgs, SubmitArgs, UpdateArgs,
+};
 pub(crate) use catalogue::ToolEntry;
 pub(crate) use connection::{ClientOptions, DEFAULT_URL, NodeClient};
 pub(crate) use error::ClientError;

@@ -6,6 +6,7 @@
 //! names of variables and the documentation are all checked against it.
 
 mod check;
+mod container;
 mod data_dir;
 mod decode;
 mod effective;
@@ -17,6 +18,7 @@ pub(crate) mod schema;
 mod types;
 mod yaml;
 
+pub(crate) use container::{mdns_is_on, node_name};
 pub(crate) use data_dir::{DataDir, NodeFile};
 pub(crate) use effective::{Effective, Entry, Source};
 pub(crate) use environment::Environment;

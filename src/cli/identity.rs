@@ -1,7 +1,7 @@
 //! `id` and `invite`: what a node keeps in its data directory, read without asking the node.
 
 use super::node_args::NodeArgs;
-use crate::config::{DataDir, Environment, NodeConfig, NodeFile};
+use crate::config::{DataDir, Effective, Environment, NodeConfig, NodeFile};
 use crate::output::{Exit, Failure, Output};
 use meshwork_network::identity::NodeIdentity;
 use meshwork_network::trust::MeshSecret;
@@ -67,13 +67,25 @@ impl Place {
         mesh_secret_file: Option<String>,
         environment: &Environment,
     ) -> Result<NodeConfig, Failure> {
+        Ok(self.effective(mesh_secret_file, environment)?.node)
+    }
+
+    /// The configuration of a node in this place, with where each value came from.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(super) fn effective(
+        &self,
+        mesh_secret_file: Option<String>,
+        environment: &Environment,
+    ) -> Result<Effective, Failure> {
         let flags = NodeArgs {
             config: self.config.clone(),
             data_dir: self.data_dir.clone(),
             mesh_secret_file,
             ..NodeArgs::default()
         };
-        Ok(flags.load(environment)?.node)
+        flags.load(environment)
     }
 }
 

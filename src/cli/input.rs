@@ -65,11 +65,18 @@ pub(super) fn object(flag: &str, text: &str) -> Result<Map<String, Value>, Failu
     }
 }
 
-/// Reads a number of seconds, for clap.
+/// Units of times and their seconds; of two that end alike the longer one comes first.
+const UNITS: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
+
+/// Reads a time in seconds, or with a unit, for clap.
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
+    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
+    let (number, unit) = unit.unwrap_or((text, 1.0));
+    match number.parse::<f64>().map(|number| number * unit) {
         Ok(seconds) if (0.0..=MAX_SECONDS).contains(&seconds) => Ok(seconds),
-        _ => Err(format!("expected seconds from 0 to {MAX_SECONDS}, such as 30 or 0.5")),
+        _ => Err(format!(
+            "expected seconds from 0 to {MAX_SECONDS}, or a time such as 0.5, 30s, 10m, 2h or 1d"
+        )),
     }
 }
 
@@ -113,8 +120,18 @@ mod tests {
 
     #[test]
     fn seconds_are_finite_and_not_negative() {
-        assert_eq!(seconds("0.5"), Ok(0.5));
-        for wrong in ["-1", "nan", "inf", "soon", "1e99"] {
+        let times = [
+            ("0.5", 0.5),
+            ("500ms", 0.5),
+            ("10s", 10.0),
+            ("10m", 600.0),
+            ("1.5h", 5400.0),
+            ("2d", 172_800.0),
+        ];
+        for (text, expected) in times {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for wrong in ["-1", "nan", "inf", "soon", "1e99", "s", "", "10 years", "-5m", "1e99d"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,118 +1,92 @@
-//! `peers`: whom the node knows.
+//! `peers`: who is in the mesh, how each was found, and what changes that.
 
-use crate::client::{Answer, NodeClient};
-use crate::output::{Cell, Failure, Output, Table, Tone, clip, duration};
+mod change;
+mod contacts;
+mod discover;
+mod list;
+mod pair;
+mod watch;
+
+use super::Globals;
+use crate::output::{Failure, Output};
+use clap::builder::PossibleValuesParser;
+use meshwork_proto::discovery::{PeerState, Source};
 
 const EXAMPLES: &str = "\
 Examples:
   meshwork peers                        everybody the node knows, connected ones first
   meshwork peers --capability gpu       who has that label, or serves that tool
-  meshwork peers --announce             first tell all peers what this node offers";
+  meshwork peers --announce             first tell all peers what this node offers
+  meshwork peers discover               look for more now
+  meshwork peers add /ip4/192.0.2.7/tcp/4001
+  meshwork peers pair                   let a new node in with a code of nine digits";
 
 /// Arguments of `peers`.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, PartialEq, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PeersArgs {
-    /// Only peers that serve this tool or have this label
-    #[arg(long, value_name = "NAME")]
-    pub(crate) capability: Option<String>,
-    /// At most so many
-    #[arg(long, value_name = "N")]
-    pub(crate) max: Option<u32>,
-    /// Tell all connected peers first what the node offers
-    #[arg(long)]
-    pub(crate) announce: bool,
-    /// Ask this peer (id or address) whom it knows
-    #[arg(long, value_name = "PEER")]
-    pub(crate) peer: Option<String>,
+    /// Without a command: what `list` takes.
+    #[command(flatten)]
+    pub(crate) list: list::ListOptions,
+    /// What to do; list if absent.
+    #[command(subcommand)]
+    pub(crate) command: Option<PeersCommand>,
 }
 
-pub(super) async fn execute(args: &PeersArgs, client: &NodeClient, output: Output) -> Result<(), Failure> {
-    let peer = args.peer.as_deref();
-    if args.announce {
-        let announced = client.announce(peer).await?;
-        output.note(format!("{} peers were told", announced.whole("reached").unwrap_or(0)));
-    }
-    let answer = client.discover_peers(args.capability.as_deref(), args.max, peer).await?;
-    if output.is_json() {
-        return output.json(&answer.0);
-    }
-    let peers = answer.items("peers");
-    if peers.is_empty() {
-        output.note("no peers; `meshwork invite` prints the line with which another node joins");
-        return Ok(());
-    }
-    let mut table = Table::new(["peer", "connected", "role", "rtt", "free", "tools", "labels", "address"]);
-    for peer in &peers {
-        table.row(row(peer));
-    }
-    output.table(&table)
+/// What can be done with peers.
+#[derive(Debug, Clone, PartialEq, clap::Subcommand)]
+pub(crate) enum PeersCommand {
+    /// List the peers that the node knows, connected ones first
+    List(list::ListOptions),
+    /// Look for peers now, by all ways that are switched on
+    Discover(discover::DiscoverOptions),
+    /// Enter a peer by its address or its id, and connect to it
+    Add(change::AddOptions),
+    /// Forget a peer: it may come back by itself
+    Forget(change::ForgetOptions),
+    /// Forget the peers that have been silent for long
+    Cleanup(change::CleanupOptions),
+    /// Keep a peer out for good, or take that back
+    Revoke(change::RevokeOptions),
+    /// Let a new node in with a short code, or join with one
+    Pair(pair::PairOptions),
+    /// Show who comes and goes, until Ctrl-C
+    Watch(watch::WatchOptions),
+    /// Read first contacts and dial them, now
+    Bootstrap(contacts::BootstrapOptions),
+    /// List the first contacts, and why one of them fails
+    Contacts(contacts::ContactsOptions),
 }
 
-fn row(peer: &Answer) -> Vec<Cell> {
-    let offers = peer.member("offers");
-    let connected = if peer.is_true("connected") {
-        Cell::toned("yes", Tone::Good)
-    } else {
-        Cell::toned("no", Tone::Faint)
-    };
-    let free = match (offers.whole("free_slots"), offers.whole("slots")) {
-        (Some(free), Some(slots)) => format!("{free}/{slots}"),
-        _ => String::new(),
-    };
-    vec![
-        Cell::text(peer.shown("peer_id")),
-        connected,
-        Cell::text(peer.shown("role")),
-        Cell::number(peer.number("rtt_ms").map(|millis| duration(millis / 1e3)).unwrap_or_default()),
-        Cell::number(free),
-        Cell::text(clip(&offers.texts("tools").join(" "), 40)),
-        Cell::text(clip(&offers.texts("labels").join(" "), 30)),
-        Cell::text(dialable(&peer.texts("addresses"), &offers.texts("addresses"))),
-    ]
+pub(super) async fn execute(args: &PeersArgs, globals: &Globals, output: Output) -> Result<(), Failure> {
+    if args.command.is_some() && args.list != list::ListOptions::default() {
+        return Err(Failure::usage(
+            "flags of `peers` itself have no effect on its commands: write them behind the command, as in \
+             `meshwork peers list --max 10`",
+        ));
+    }
+    let client = globals.connect().await?;
+    match &args.command {
+        None => list::execute(&args.list, &client, output).await,
+        Some(PeersCommand::List(options)) => list::execute(options, &client, output).await,
+        Some(PeersCommand::Discover(options)) => discover::execute(options, &client, output).await,
+        Some(PeersCommand::Add(options)) => change::add(options, &client, output).await,
+        Some(PeersCommand::Forget(options)) => change::forget(options, &client, output).await,
+        Some(PeersCommand::Cleanup(options)) => change::clean_up(options, &client, output).await,
+        Some(PeersCommand::Revoke(options)) => change::revoke(options, &client, output).await,
+        Some(PeersCommand::Pair(options)) => pair::execute(options, &client, output).await,
+        Some(PeersCommand::Watch(options)) => watch::execute(options, &client, output).await,
+        Some(PeersCommand::Bootstrap(options)) => contacts::bootstrap(options, &client, output).await,
+        Some(PeersCommand::Contacts(options)) => contacts::list(options, &client, output).await,
+    }
 }
 
-/// The address to show: one that the peer announced, since that of a connection it made is a port nobody can dial.
-fn dialable(known: &[String], announced: &[String]) -> String {
-    let bare = |address: &str| address.split("/p2p/").next().unwrap_or(address).to_owned();
-    let host = |address: &str| address.split('/').take(3).collect::<Vec<_>>().join("/");
-    let Some(connected) = known.first() else { return announced.first().cloned().unwrap_or_default() };
-    let same = announced.iter().find(|address| bare(address) == bare(connected));
-    // Of several networks, the one over which we are connected already.
-    let near = || announced.iter().find(|address| host(address) == host(connected));
-    same.or_else(near).or_else(|| announced.first()).unwrap_or(connected).clone()
+/// The names of states, for help, checks and completions.
+fn states() -> PossibleValuesParser {
+    PossibleValuesParser::new(PeerState::ALL.map(PeerState::as_str))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::Table;
-    use serde_json::json;
-
-    #[test]
-    fn the_port_of_an_inbound_connection_is_not_shown_when_the_peer_announced_its_addresses() {
-        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let known = texts(&["/ip4/192.0.2.7/tcp/51234/p2p/p1", "/ip4/127.0.0.1/tcp/4001"]);
-        let announced = texts(&["/ip4/127.0.0.1/tcp/4001", "/ip4/192.0.2.7/tcp/4001"]);
-        assert_eq!(dialable(&known, &announced), "/ip4/192.0.2.7/tcp/4001");
-        assert_eq!(dialable(&known, &announced[..1]), "/ip4/127.0.0.1/tcp/4001");
-        assert_eq!(dialable(&known, &[]), known[0]);
-        assert_eq!(dialable(&[], &announced), announced[0]);
-    }
-
-    #[test]
-    fn a_row_shows_what_a_peer_offers_and_holds_for_one_that_said_nothing() {
-        let offers = json!({"tools": ["echo"], "labels": ["gpu"], "free_slots": 3, "slots": 4});
-        let talkative = json!({"peer_id": "p1", "connected": true, "role": "member", "rtt_ms": 1.5, "addresses": ["/ip4/192.0.2.7/tcp/1"], "offers": offers});
-        let mut table = Table::default();
-        table.row(row(&Answer(talkative)));
-        table.row(row(&Answer(
-            json!({"peer_id": "p2", "connected": false, "role": null, "offers": null, "addresses": []}),
-        )));
-        let text = table.render(false, false);
-        for word in ["p1", "yes", "member", "2 ms", "3/4", "echo", "gpu", "/ip4/192.0.2.7/tcp/1", "p2", "no"]
-        {
-            assert!(text.contains(word), "{word} is missing in {text}");
-        }
-    }
+/// The names of sources.
+fn sources() -> PossibleValuesParser {
+    PossibleValuesParser::new(Source::ALL.iter().map(|source| source.as_str()))
 }

@@ -48,6 +48,19 @@ fn the_commands_that_scripts_use_are_all_there() {
         "tools schema",
         "tools call",
         "peers",
+        "peers list",
+        "peers discover",
+        "peers add",
+        "peers forget",
+        "peers cleanup",
+        "peers revoke",
+        "peers pair",
+        "peers watch",
+        "peers bootstrap",
+        "peers contacts",
+        "secret list",
+        "secret add",
+        "secret retire",
         "invite",
         "id",
         "config check",
@@ -81,7 +94,7 @@ fn words(line: &str) -> Vec<String> {
                     break;
                 }
             }
-            ('|' | '>', None) => break,
+            ('|' | '>' | '<', None) => break,
             (letter, _) => word.get_or_insert_default().push(letter),
         }
     }
@@ -176,6 +189,14 @@ fn wrong_command_lines_are_usage_errors_that_name_the_mistake() {
         ("task list --status done", "completed"),
         ("task cancel", "<IDS>"),
         ("status --color sometimes", "always"),
+        ("peers list --state gone", "connected, known, stale, left, banned"),
+        ("peers discover --source pigeon", "mdns"),
+        ("peers list --max 0", "1..=1000"),
+        ("peers discover --timeout never", "10m"),
+        ("peers add", "ADDRESS|PEER_ID"),
+        ("peers pair --at /ip4/192.0.2.7/tcp/1", "CODE"),
+        ("peers pair 123-456-789 --valid 5m", "cannot be used with"),
+        ("peers bootstrap --env --public", "cannot be used with"),
     ] {
         let error = parse(line).unwrap_err();
         assert!(error.use_stderr(), "{line}");
@@ -208,6 +229,78 @@ fn flags_of_a_node_make_no_sense_for_a_bridge() {
     assert_eq!(args.check().unwrap_err().exit(), Exit::Usage);
     let Command::Mcp(args) = parse("mcp --embedded --data-dir /x").unwrap().command else { panic!() };
     assert_eq!(args.check(), Ok(()));
+}
+
+fn peers_of(line: &str) -> peers::PeersArgs {
+    match parse(line).unwrap().command {
+        Command::Client(ClientCommand::Peers(args)) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn peers_alone_takes_the_flags_that_it_always_took() {
+    let args = peers_of("peers --capability gpu --max 5 --announce --peer P --json");
+    assert_eq!(args.command, None);
+    assert_eq!(
+        (args.list.capability.as_deref(), args.list.max, args.list.announce),
+        (Some("gpu"), Some(5), true)
+    );
+    assert_eq!(args.list.peer.as_deref(), Some("P"));
+    let list = peers_of("peers list --capability gpu --max 5 --announce --peer P");
+    assert_eq!(list.command, Some(peers::PeersCommand::List(args.list)));
+}
+
+#[test]
+fn every_command_of_peers_takes_what_its_tool_takes() {
+    use peers::PeersCommand as P;
+    let Some(P::Discover(discover)) =
+        peers_of("peers discover --source mdns --source dht --capability gpu --timeout 5s").command
+    else {
+        panic!()
+    };
+    assert_eq!((discover.source.len(), discover.timeout), (2, 5.0));
+    let Some(P::Discover(discover)) = peers_of("peers discover").command else { panic!() };
+    assert_eq!(discover.timeout, 10.0);
+    let Some(P::Pair(pair)) = peers_of("peers pair 123 456 789 --at /ip4/192.0.2.7/tcp/1").command else {
+        panic!()
+    };
+    assert_eq!((pair.code.len(), pair.at.len()), (3, 1));
+    let Some(P::Pair(pair)) = peers_of("peers pair --valid 10m").command else { panic!() };
+    assert_eq!((pair.code.len(), pair.valid), (0, Some(600.0)));
+    let Some(P::Bootstrap(bootstrap)) = peers_of("peers bootstrap --file").command else { panic!() };
+    assert_eq!(bootstrap.file, Some(None));
+    let Some(P::Bootstrap(bootstrap)) = peers_of("peers bootstrap --dns mesh.example.org").command else {
+        panic!()
+    };
+    assert_eq!(bootstrap.dns, Some(Some("mesh.example.org".into())));
+    let Some(P::Watch(watch)) = peers_of("peers watch --for 2m --peer P").command else { panic!() };
+    assert_eq!((watch.within, watch.peer.as_deref()), (Some(120.0), Some("P")));
+    let Some(P::Revoke(revoke)) = peers_of("peers revoke P --undo").command else { panic!() };
+    assert!(revoke.undo);
+}
+
+#[test]
+fn flags_in_front_of_a_command_of_peers_are_refused_and_not_forgotten() {
+    let Command::Client(command) = parse("peers --max 5 watch").unwrap().command else { panic!() };
+    let globals = parse("peers").unwrap().globals;
+    assert_eq!(dispatch_failure(&command, &globals), Exit::Usage);
+    assert!(parse("peers --json list").is_ok(), "what every command takes may stand anywhere");
+}
+
+/// How a command ends that fails before it needs a node.
+fn dispatch_failure(command: &ClientCommand, globals: &Globals) -> Exit {
+    let output = globals.output(&Environment::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(online(command, globals, output)).unwrap_err().exit()
+}
+
+#[test]
+fn completions_know_the_states_and_sources_of_peers() {
+    let mut script = Vec::new();
+    clap_complete::generate(clap_complete::Shell::Fish, &mut Cli::command(), "meshwork", &mut script);
+    let script = String::from_utf8(script).unwrap();
+    assert!(script.contains("banned") && script.contains("file_registry") && script.contains("retire"));
 }
 
 #[test]

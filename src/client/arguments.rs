@@ -97,6 +97,94 @@ pub(crate) struct UpdateArgs {
     pub(crate) peer: Option<String>,
 }
 
+/// Arguments of `p2p_peer_list`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct PeerFilter {
+    /// Only this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<String>,
+    /// Only who serves this tool or has this label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) capability: Option<String>,
+    /// Only who was heard of by this way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_peers: Option<u32>,
+    /// The peer whose book is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<String>,
+}
+
+/// Arguments of `p2p_peer_discover`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct DiscoverArgs {
+    /// Which sources; empty: all that are switched on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sources: Vec<String>,
+    /// Only who serves this tool or has this label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) capability: Option<String>,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_peers: Option<u32>,
+    /// Seconds that the sources may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_s: Option<f64>,
+    /// The peer whose sources are asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<String>,
+}
+
+/// Arguments of `p2p_peer_register`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct RegisterArgs {
+    /// Who.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer_id: Option<String>,
+    /// Where.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) addresses: Vec<String>,
+    /// Connect, or only enter it.
+    pub(crate) connect: bool,
+    /// Seconds that connecting may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_s: Option<f64>,
+    /// The peer into whose book it is entered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<String>,
+}
+
+/// Arguments of `p2p_peer_pair`.
+#[derive(Clone, Default, PartialEq, Serialize)]
+pub(crate) struct PairArgs {
+    /// The code of the other node; none: make one here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<String>,
+    /// Where the other node is; empty: the node tries those that it has found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) addresses: Vec<String>,
+    /// Seconds that a code made here is of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_s: Option<f64>,
+}
+
+/// Where first contacts are read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BootstrapFrom {
+    /// Everything that is configured.
+    Configured,
+    /// A file on the node's machine; none: the configured one.
+    File(Option<String>),
+    /// The node's environment.
+    Environment,
+    /// A DNS name; none: the configured ones.
+    Dns(Option<String>),
+    /// The public list.
+    Public,
+}
+
 /// The members of an arguments struct.
 pub(super) fn members(arguments: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(arguments) {

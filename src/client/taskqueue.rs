@@ -1,4 +1,5 @@
-//! The fourteen tools of the task queue, one method each.
+//! The tools of the task queue, one method each. Whom a node knows is asked through the tools of membership
+//! ([`super::peers`]), which say more than `p2p_taskqueue_discover_peers`.
 //!
 //! `peer` is always the peer (id or address) on which the tool runs; none is the node itself.
 
@@ -142,21 +143,6 @@ impl NodeClient {
         self.queue("worker_stats", given([("peer", peer.map(Value::from))])).await
     }
 
-    /// The peers that a node knows.
-    ///
-    /// # Errors
-    /// As every call.
-    pub(crate) async fn discover_peers(
-        &self,
-        capability: Option<&str>,
-        max_peers: Option<u32>,
-        peer: Option<&str>,
-    ) -> Result<Answer, ClientError> {
-        let capability = ("capability", capability.map(Value::from));
-        let max_peers = ("max_peers", max_peers.map(Value::from));
-        self.queue("discover_peers", given([capability, max_peers, ("peer", peer.map(Value::from))])).await
-    }
-
     /// Tells all connected peers now what the node offers.
     ///
     /// # Errors
@@ -169,7 +155,7 @@ impl NodeClient {
     ///
     /// # Errors
     /// As every call.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the one of the fourteen that no command needs"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "no command needs it"))]
     pub(crate) async fn heartbeat(&self, peer: Option<&str>) -> Result<Answer, ClientError> {
         self.queue("heartbeat", given([("peer", peer.map(Value::from))])).await
     }

@@ -63,6 +63,9 @@ impl ServerHandler for FakeNode {
                 tokio::time::sleep(Duration::from_secs(3600)).await;
                 structured(json!({}))
             }
+            name if name.starts_with("p2p_peer_") || name.starts_with("p2p_bootstrap_") => {
+                structured(json!({"tool": name, "got": arguments}))
+            }
             "p2p_taskqueue_worker_stats" => {
                 CallToolResult::success(vec![ContentBlock::text("{\"workers\": []}")])
             }
@@ -106,6 +109,48 @@ async fn a_submit_sends_only_what_was_given() {
     let (submitted, answer) = client().await.submit(&arguments).await.unwrap();
     assert_eq!((submitted.task_id.as_str(), submitted.status.as_str()), ("01", "queued"));
     assert_eq!(answer.member("got").0, json!({"task_type": "echo", "payload": {"a": 1}, "priority": 7}));
+}
+
+#[tokio::test]
+async fn the_tools_of_membership_are_sent_only_what_was_given() {
+    let client = client().await;
+    let asked = |answer: &Answer| (answer.shown("tool"), answer.member("got").0);
+    let all = client.peers(&PeerFilter::default()).await.unwrap();
+    assert_eq!(asked(&all), ("p2p_peer_list".into(), json!({})));
+    let discover =
+        DiscoverArgs { sources: vec!["mdns".into()], timeout_s: Some(2.5), ..DiscoverArgs::default() };
+    let found = client.look_for_peers(&discover).await.unwrap();
+    assert_eq!(asked(&found), ("p2p_peer_discover".into(), json!({"sources": ["mdns"], "timeout_s": 2.5})));
+    let register = RegisterArgs { peer_id: Some("p".into()), connect: false, ..RegisterArgs::default() };
+    let entered = client.register_peer(&register).await.unwrap();
+    assert_eq!(asked(&entered), ("p2p_peer_register".into(), json!({"peer_id": "p", "connect": false})));
+    let revoked = client.revoke_peer("p", false, None).await.unwrap();
+    assert_eq!(asked(&revoked), ("p2p_peer_revoke".into(), json!({"peer_id": "p"})));
+    let undone = client.revoke_peer("p", true, Some("q")).await.unwrap();
+    assert_eq!(asked(&undone).1, json!({"peer_id": "p", "undo": true, "peer": "q"}));
+    let forgotten = client.forget_peer("p", None).await.unwrap();
+    assert_eq!(asked(&forgotten), ("p2p_peer_forget".into(), json!({"peer_id": "p"})));
+    let cleaned = client.clean_up_peers(Some(60.0), true, None).await.unwrap();
+    assert_eq!(asked(&cleaned), ("p2p_peer_cleanup".into(), json!({"silent_s": 60.0, "dry_run": true})));
+    let paired = client.pair(&PairArgs { code: Some("1".into()), ..PairArgs::default() }).await.unwrap();
+    assert_eq!(asked(&paired), ("p2p_peer_pair".into(), json!({"code": "1"})));
+    assert_eq!(asked(&client.contacts(None).await.unwrap()), ("p2p_bootstrap_list".into(), json!({})));
+}
+
+#[tokio::test]
+async fn first_contacts_are_read_by_the_tool_of_their_place() {
+    let client = client().await;
+    for (from, tool, arguments) in [
+        (BootstrapFrom::Configured, "p2p_peer_bootstrap", json!({})),
+        (BootstrapFrom::File(Some("/p".into())), "p2p_bootstrap_from_file", json!({"path": "/p"})),
+        (BootstrapFrom::File(None), "p2p_bootstrap_from_file", json!({})),
+        (BootstrapFrom::Environment, "p2p_bootstrap_from_env", json!({})),
+        (BootstrapFrom::Dns(Some("n".into())), "p2p_bootstrap_from_dns", json!({"name": "n"})),
+        (BootstrapFrom::Public, "p2p_bootstrap_from_public", json!({})),
+    ] {
+        let answer = client.bootstrap(&from, None, None).await.unwrap();
+        assert_eq!((answer.shown("tool").as_str(), answer.member("got").0), (tool, arguments));
+    }
 }
 
 #[tokio::test]

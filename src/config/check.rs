@@ -1,10 +1,13 @@
 //! The rules: for one value, and for values that depend on one another.
 
+mod membership;
+
 use super::environment::PREFIX;
 use super::problem::Problem;
 use super::schema::Kind;
 use super::types::{NodeConfig, UpstreamConfig};
 use super::yaml::Data;
+use meshwork_gateway::OWN_CATEGORIES;
 use meshwork_network::trust::MeshSecret;
 use meshwork_proto::invite::Invitation;
 use meshwork_proto::{PeerId, task};
@@ -68,6 +71,10 @@ fn text(kind: &Kind, text: &str) -> Result<String, Option<String>> {
         Kind::Invitation => return invitation(text),
         Kind::Choice(words) => words.contains(&text),
         Kind::Name => is_name(text),
+        Kind::NodeName => is_node_name(text),
+        Kind::DnsName => is_dns_name(text),
+        Kind::Namespace => is_namespace(text),
+        Kind::Repository => is_repository(text),
         _ => false,
     };
     if ok { Ok(text.to_owned()) } else { Err(None) }
@@ -83,6 +90,31 @@ fn is_multiaddress(text: &str) -> bool {
 fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// Whether a text can be the name of a node in a registry that others share: it becomes a part of file names and marks.
+pub(super) fn is_node_name(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+        && !text.bytes().all(|byte| byte == b'.')
+}
+
+/// Names of services (`_meshwork._tcp.example.org`) have underscores too.
+fn is_dns_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn is_namespace(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.chars().any(char::is_control) && text.trim() == text
+}
+
+fn is_repository(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(owner, name)| is_node_name(owner) && is_node_name(name))
 }
 
 fn invitation(text: &str) -> Result<String, Option<String>> {
@@ -123,6 +155,7 @@ pub(super) fn together(config: &NodeConfig, place: impl Fn(&str) -> String) -> V
         );
         wrong("store.artifact_max_mb".into(), message);
     }
+    membership::together(&config.p2p, &mut wrong);
     labels(&config.executor.labels, &mut wrong);
     tools(config, &mut wrong);
     upstreams(config, &mut wrong);
@@ -197,6 +230,13 @@ fn upstreams(config: &NodeConfig, wrong: &mut impl FnMut(String, String)) {
         if !seen.insert(&upstream.name) {
             let message =
                 format!("is {:?} a second time: each server needs a name of its own", upstream.name);
+            wrong(format!("{path}.name"), message);
+        }
+        if OWN_CATEGORIES.contains(&upstream.name.as_str()) {
+            let message = format!(
+                "is {:?}, a category of the node's own tools: choose another name, for the tools of the server would not be found",
+                upstream.name
+            );
             wrong(format!("{path}.name"), message);
         }
         if upstream.name.len() > MAX_UPSTREAM_NAME {

@@ -107,7 +107,7 @@ impl<'a> Decoder<'a> {
         let found = if subject.secret { "a value that is not usable".into() } else { node.describe() };
         let hint = match (kind, &node.data) {
             (
-                Kind::Text | Kind::Name | Kind::Path | Kind::AbsolutePath,
+                Kind::Text | Kind::Name | Kind::NodeName | Kind::Namespace | Kind::Path | Kind::AbsolutePath,
                 Data::Bool(_) | Data::Whole(_) | Data::Float(_),
             ) => ": put it in quotes",
             _ => "",

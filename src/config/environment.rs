@@ -5,6 +5,16 @@ use std::collections::BTreeMap;
 /// Every variable that configuration reads begins so.
 pub(crate) const PREFIX: &str = "MESHWORK_";
 
+/// Variables with first contacts, ours and those of the Python nodes, in the order in which they are read: multiaddresses
+/// separated by commas; `0` or `off` for none.
+pub(crate) const BOOTSTRAP_VARIABLES: [&str; 5] = [
+    "MESHWORK_BOOTSTRAP_PEERS",
+    "CACHE_BOOTSTRAP_PEERS",
+    "IPFS_ACCELERATE_PY_TASK_P2P_BOOTSTRAP_PEERS",
+    "IPFS_DATASETS_PY_TASK_P2P_BOOTSTRAP_PEERS",
+    "MCPPP_P2P_BOOTSTRAP_PEERS",
+];
+
 /// A snapshot of the environment: read at the start of the process, and handed to whoever needs it.
 #[derive(Clone, Default)]
 pub(crate) struct Environment {
@@ -32,6 +42,13 @@ impl Environment {
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The variables with first contacts that are set, by name. Nothing else of the environment reaches who reads them.
+    #[must_use]
+    pub(crate) fn bootstrap_variables(&self) -> BTreeMap<String, String> {
+        let set = |name: &&str| Some(((*name).to_owned(), self.get(name)?.to_owned()));
+        BOOTSTRAP_VARIABLES.iter().filter_map(set).collect()
     }
 
     /// The variables whose names begin with [`PREFIX`], sorted by name; empty ones are left out.

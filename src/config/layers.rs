@@ -1,4 +1,5 @@
-//! The layers and how they are merged: defaults, file, environment, flags; the later one wins, key by key.
+//! The layers and how they are merged: defaults, variables of others, file, environment, flags; the later one wins, key by
+//! key.
 //!
 //! A list is one value: a layer that gives it replaces the whole list.
 
@@ -20,7 +21,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Three ways to give the mesh secret: the one that the last layer gives puts the others out of force.
 const SECRET_WAYS: [&str; 3] = ["p2p.join", "p2p.mesh_secret", "p2p.mesh_secret_file"];
 /// Variables without a section that others than the configuration read; near misses of them are no mistakes of ours.
-const FOREIGN: [&str; 2] = ["MESHWORK_URL", "MESHWORK_CONFIG"];
+const FOREIGN: [&str; 3] = ["MESHWORK_URL", "MESHWORK_CONFIG", "MESHWORK_BOOTSTRAP_PEERS"];
 
 /// A value given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Effective, ConfigError> {
     let mut warnings = Vec::new();
     let layers = [
         defaults(&sources.environment),
+        foreign(&sources.environment, &mut problems),
         sources.file.as_deref().map(|path| file(path, &mut problems)).unwrap_or_default(),
         environment(&sources.environment, &mut problems, &mut warnings),
         flags(&sources.flags, &mut problems),
@@ -158,6 +160,18 @@ fn default_data_dir(environment: &Environment) -> String {
         Some(home) => format!("{}/.local/share/meshwork", home.trim_end_matches('/')),
         None => "meshwork-data".into(),
     }
+}
+
+/// Variables that belong to others count only where the user says nothing to this node: not even the file is overridden.
+fn foreign(environment: &Environment, problems: &mut Vec<Problem>) -> Layer {
+    let mut layer = Layer::default();
+    for key in KEYS {
+        let given = key.foreign.iter().find_map(|name| Some((*name, environment.get(name)?)));
+        if let Some((name, text)) = given {
+            one(key, text, Place::Env(name.to_owned()), problems, &mut layer);
+        }
+    }
+    layer
 }
 
 fn file(path: &Path, problems: &mut Vec<Problem>) -> Layer {

@@ -3,6 +3,11 @@
 //! Defaults live here and nowhere else; `docs/configuration.md` and the typed [`super::NodeConfig`] are compared with
 //! this table by tests.
 
+mod membership;
+mod sections;
+
+pub(crate) use sections::{TOOL, UPSTREAM};
+
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
@@ -40,8 +45,16 @@ pub(crate) enum Kind {
         /// Largest.
         max: f64,
     },
-    /// A name of a tool or server: letters, digits, `_`, `-` and `.`.
+    /// A name of a tool or server: letters, digits, `_` and `-`.
     Name,
+    /// A name of a node in a registry that others share: as a name, and with `.` as host names have it.
+    NodeName,
+    /// A name of hosts that DNS resolves.
+    DnsName,
+    /// What those who look for one another have in common: 1 to 255 visible characters.
+    Namespace,
+    /// A repository of a forge: `owner/name`.
+    Repository,
     /// A list of values.
     List(&'static Kind),
     /// A mapping of names to texts, whose values may be secrets.
@@ -71,6 +84,10 @@ impl Kind {
             Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
             Self::Name => "a name of at most 64 letters, digits, _ or -".into(),
+            Self::NodeName => "a name of at most 128 letters, digits, _, - or .".into(),
+            Self::DnsName => "a name that DNS resolves, such as mesh.example.org".into(),
+            Self::Namespace => "a text of 1 to 255 visible characters".into(),
+            Self::Repository => "a repository as OWNER/NAME, such as octocat/hello-world".into(),
             Self::List(item) => format!("a list, each item {}", item.expected()),
             Self::Variables => "a section of NAME: text".into(),
             Self::JsonSchema => "a JSON Schema of an object, such as {type: object}".into(),
@@ -103,6 +120,8 @@ pub(crate) struct Key {
     pub(crate) default: Fallback,
     /// Short environment variable beside the one made from the path.
     pub(crate) short: Option<&'static str>,
+    /// Variables that belong to others and are read when none of ours gives the key; the first that is set counts.
+    pub(crate) foreign: &'static [&'static str],
     /// Whether its value must not be shown.
     pub(crate) secret: bool,
     /// What it means, in one line.
@@ -118,21 +137,25 @@ impl Key {
 }
 
 const fn plain(path: &'static str, kind: Kind, default: Fallback, meaning: &'static str) -> Key {
-    Key { path, kind, default, short: None, secret: false, meaning }
+    Key { path, kind, default, short: None, foreign: &[], secret: false, meaning }
 }
 
 const fn short(key: Key, short: &'static str) -> Key {
     Key { short: Some(short), ..key }
 }
 
+const fn foreign(key: Key, foreign: &'static [&'static str]) -> Key {
+    Key { foreign, ..key }
+}
+
 const fn secret(key: Key) -> Key {
     Key { secret: true, ..key }
 }
 
-use Fallback::{Computed, Required, Unset, Value};
+use Fallback::{Computed, Unset, Value};
 use Kind::{
-    AbsolutePath, Choice, Invitation, JsonSchema, List, Multiaddress, Name, Number, Path, PeerId, Sections,
-    SocketAddress, Switch, Text, Url, Variables, Whole,
+    AbsolutePath, Choice, Invitation, List, Multiaddress, Number, Path, PeerId, Sections, SocketAddress,
+    Switch, Text, Whole,
 };
 
 /// Longest time that can be configured in seconds: thirty days.
@@ -142,7 +165,28 @@ const HOURS: Kind = Number { min: 0.0, max: 24.0 * 3650.0 };
 const MEBIBYTES: Kind = Whole { min: 1, max: 1 << 40 };
 
 /// Every key, in the order of the documentation.
-pub(crate) const KEYS: &[Key] = &[
+pub(crate) const KEYS: &[Key] =
+    &joined::<{ GENERAL.len() + membership::KEYS.len() + WORK.len() }>(&[GENERAL, membership::KEYS, WORK]);
+
+/// Tables one after another, as one table of `N` keys.
+const fn joined<const N: usize>(tables: &[&[Key]]) -> [Key; N] {
+    let mut all = [tables[0][0]; N];
+    let (mut table, mut into) = (0, 0);
+    // There are no iterators in constants.
+    while table < tables.len() {
+        let mut at = 0;
+        while at < tables[table].len() {
+            all[into] = tables[table][at];
+            at += 1;
+            into += 1;
+        }
+        table += 1;
+    }
+    all
+}
+
+/// The node itself, what it serves, and whom it trusts.
+const GENERAL: &[Key] = &[
     short(
         plain("data_dir", Path, Computed, "where the node keeps its key, its secret and its database"),
         "MESHWORK_DATA_DIR",
@@ -252,6 +296,10 @@ pub(crate) const KEYS: &[Key] = &[
         ),
         "MESHWORK_ADMIN",
     ),
+];
+
+/// Tasks, where they are kept, and what runs them.
+const WORK: &[Key] = &[
     plain(
         "p2p.taskqueue.max_tasks",
         Whole { min: 1, max: 1_000_000_000 },
@@ -354,84 +402,4 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     plain("executor.tools", Sections(TOOL), Value("[]"), "tools that are programs of this machine"),
     plain("upstreams", Sections(UPSTREAM), Value("[]"), "MCP servers whose tools this node offers"),
-];
-
-/// The keys of one process tool.
-pub(crate) const TOOL: &[Key] = &[
-    plain("name", Name, Required, "name of the tool"),
-    plain("description", Text, Value(""), "what it does, for whoever chooses a tool"),
-    plain(
-        "command",
-        List(&Text),
-        Required,
-        "program and arguments; it reads JSON from standard input and writes JSON to standard output",
-    ),
-    plain("input_schema", JsonSchema, Value("{type: object}"), "JSON Schema of the arguments"),
-    secret(plain(
-        "env",
-        Variables,
-        Value("{}"),
-        "the whole environment of the program, beside PATH and what describes the task",
-    )),
-    plain("concurrency", Whole { min: 1, max: 10_000 }, Value("4"), "how many run at the same time"),
-    plain("timeout_s", SECONDS, Value("300"), "longest run, in seconds"),
-    plain("memory_mb", Whole { min: 8, max: 1 << 40 }, Unset, "limit of address space, in MiB; unset: none"),
-    plain(
-        "cpu_s",
-        Whole { min: 1, max: 30 * 86_400 },
-        Unset,
-        "limit of processor time, in seconds; unset: none",
-    ),
-    plain("output_kb", Whole { min: 1, max: 64 << 10 }, Value("1024"), "most output, in KiB"),
-    plain(
-        "read_paths",
-        List(&AbsolutePath),
-        Value("[]"),
-        "files and directories it may read, beside the system's programs and libraries",
-    ),
-    plain(
-        "write_paths",
-        List(&AbsolutePath),
-        Value("[]"),
-        "files and directories it may also write, beside its private working directory",
-    ),
-];
-
-/// The keys of one upstream MCP server.
-pub(crate) const UPSTREAM: &[Key] = &[
-    plain("name", Name, Required, "its tools are offered as NAME__TOOL"),
-    plain(
-        "command",
-        List(&Text),
-        Value("[]"),
-        "program and arguments of a server that speaks MCP on standard input and output",
-    ),
-    plain(
-        "url",
-        Url,
-        Unset,
-        "address of a server that speaks MCP over Streamable HTTP; either this or command",
-    ),
-    secret(plain("env", Variables, Value("{}"), "variables for the program, beside PATH and HOME")),
-    secret(plain(
-        "headers",
-        Variables,
-        Value("{}"),
-        "HTTP headers for every request to url, such as Authorization",
-    )),
-    plain("cwd", Path, Unset, "working directory of the program; unset: the node's own"),
-    plain(
-        "startup_timeout_s",
-        SECONDS,
-        Value("60"),
-        "longest time until the server has told its tools, in seconds",
-    ),
-    plain("call_timeout_s", SECONDS, Value("300"), "longest call, in seconds"),
-    plain("concurrency", Whole { min: 1, max: 10_000 }, Value("16"), "calls at the same time"),
-    plain(
-        "tools",
-        List(&Text),
-        Value("[]"),
-        "which of its tools are offered, by their names at the server; empty: all",
-    ),
 ];

@@ -1,5 +1,7 @@
 //! The layers together: precedence, provenance, every problem with its place, secrets, and the documentation.
 
+mod membership;
+
 use super::schema::{Fallback, KEYS, Key, Kind, TOOL, UPSTREAM};
 use super::*;
 use serde_json::{Value, json};
@@ -352,10 +354,13 @@ fn every_default_is_a_valid_value_and_no_variable_stands_for_two_keys() {
     }
     let mut names: Vec<String> = KEYS.iter().map(Key::variable).collect();
     names.extend(KEYS.iter().filter_map(|key| key.short.map(str::to_owned)));
+    names.extend(KEYS.iter().flat_map(|key| key.foreign).map(|name| (*name).to_owned()));
     names.sort();
     names.dedup();
     let twice = KEYS.iter().filter(|key| key.short.is_some_and(|short| short == key.variable())).count();
-    assert_eq!(names.len(), KEYS.len() + KEYS.iter().filter(|key| key.short.is_some()).count() - twice);
+    let foreign: usize = KEYS.iter().map(|key| key.foreign.len()).sum();
+    let short = KEYS.iter().filter(|key| key.short.is_some()).count();
+    assert_eq!(names.len(), KEYS.len() + short + foreign - twice);
 }
 
 /// The row of the documentation for a key.
@@ -378,7 +383,10 @@ fn documented() -> String {
     };
     let short: Vec<String> = KEYS
         .iter()
-        .filter_map(|key| key.short.map(|short| format!("| `{short}` | `{}` |", key.path)))
+        .flat_map(|key| {
+            let names = key.short.into_iter().chain(key.foreign.iter().copied());
+            names.map(|name| format!("| `{name}` | `{}` |", key.path))
+        })
         .collect();
     [
         format!("## Keys\n\n{}", table(KEYS)),

@@ -3,6 +3,10 @@
 //! There are no defaults here: every value comes out of [`super::schema`], so a key that is missing in one of the two
 //! is found by the tests.
 
+mod membership;
+
+pub(crate) use membership::{BootstrapConfig, DiscoveryConfig, Mdns, PublicIpConfig, ReachConfig};
+
 use meshwork_proto::PeerId;
 use meshwork_proto::invite::Invitation;
 use serde::{Deserialize, Serialize};
@@ -124,6 +128,14 @@ pub(crate) struct P2pConfig {
     pub(crate) allow: Vec<PeerId>,
     /// Peers with the admin role.
     pub(crate) admin: Vec<PeerId>,
+    /// How peers are found, kept and forgotten.
+    pub(crate) discovery: DiscoveryConfig,
+    /// Where first contacts come from.
+    pub(crate) bootstrap: BootstrapConfig,
+    /// How others reach this node.
+    pub(crate) reach: ReachConfig,
+    /// How the public address is found out.
+    pub(crate) public_ip: PublicIpConfig,
     /// The task queue.
     pub(crate) taskqueue: TaskqueueConfig,
 }
