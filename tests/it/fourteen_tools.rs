@@ -121,32 +121,84 @@ async fn worker_stats_discover_peers_announce_and_heartbeat_speak_of_the_other_n
     assert_eq!(alive["state"], "alive", "{alive}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn heartbeat_renews_a_lease_at_the_other_node() {
-    let dir = tempfile::tempdir().unwrap();
-    let short = config(dir.path(), "short.yaml", "p2p:\n  taskqueue:\n    lease_s: 300\n");
-    let idle = config(dir.path(), "idle.yaml", "executor:\n  slots: 0\n");
-    let (a, b) = pair(dir.path(), &["--config", &idle], &["--config", &short]).await;
-    let submitted =
-        there(&a, &b, "submit", json!({"task_type": "sleep", "payload": {"seconds": 3600}})).await;
-    let id = submitted["task_id"].as_str().unwrap();
-    let running = eventually("it runs on b", || async {
-        let record = b.queue("task_status", json!({"task_id": id})).await;
+/// Submits a task at `owner` that runs until the test ends, and gives its record as soon as it runs.
+async fn long_running(owner: &Node) -> Value {
+    let id = owner.submit("sleep", json!({"seconds": 3600})).await;
+    eventually("it runs", || async {
+        let record = owner.queue("task_status", json!({"task_id": id})).await;
         (record["status"] == "running").then_some(record)
     })
+    .await
+}
+
+/// What a heartbeat for the worker of a running task says.
+fn lease_of(running: &Value) -> Value {
+    json!({"task_id": running["task_id"], "fence": running["fence"], "worker_id": running["worker"]})
+}
+
+/// When the lease of a task ends, in seconds.
+async fn lease_until(owner: &Node, task: &Value) -> f64 {
+    let record = owner.queue("task_status", json!({"task_id": task["task_id"]})).await;
+    record["lease_until"].as_f64().unwrap_or_else(|| panic!("no lease: {record}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeat_at_the_workers_node_renews_its_lease_at_the_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    // b's executor renews a lease this long after twenty minutes: whatever moves it in this test is the heartbeat.
+    let text = "executor:\n  slots: 0\np2p:\n  taskqueue:\n    lease_s: 3600\n";
+    let owner = config(dir.path(), "owner.yaml", text);
+    let (a, b) = pair(dir.path(), &["--config", &owner], &[]).await;
+    let running = long_running(&a).await;
+    assert!(running["worker"].as_str().unwrap().starts_with(b.peer_id()), "{running}");
+    let granted = running["lease_until"].as_f64().unwrap();
+    let until = eventually("the lease lasts longer", || async {
+        let renewed = there(&b, &a, "heartbeat", lease_of(&running)).await;
+        assert_eq!((&renewed["state"], &renewed["peer_id"]), (&json!("renewed"), &json!(a.peer_id())));
+        assert_eq!(renewed["lease_s"], json!(3600.0), "{renewed}");
+        let until = lease_until(&a, &running).await;
+        (until > granted).then_some(until)
+    })
     .await;
-    // A worker's own name is its own: only b's clients may renew for it.
-    let lease = json!({"task_id": id, "fence": running["fence"], "worker_id": running["worker"]});
-    let renewed = b.queue("heartbeat", lease.clone()).await;
-    assert_eq!(renewed["state"], "renewed", "{renewed}");
-    let until = b.queue("task_status", json!({"task_id": id})).await["lease_until"].as_f64().unwrap();
-    assert!(until > running["lease_until"].as_f64().unwrap());
-    let error = a.tool("p2p_taskqueue_heartbeat", {
-        let mut lease = lease;
-        lease["peer"] = json!(b.peer_id());
-        lease
-    });
-    assert_eq!(error.await.unwrap_err()["code"], "forbidden");
+    // The fence is what says whose lease it is: the one before and the one after are somebody else's.
+    for fence in [running["fence"].as_u64().unwrap() - 1, running["fence"].as_u64().unwrap() + 1] {
+        let mut lease = lease_of(&running);
+        lease["fence"] = json!(fence);
+        let lost = there(&b, &a, "heartbeat", lease).await;
+        assert_eq!((&lost["state"], &lost["lease_s"]), (&json!("lost"), &Value::Null), "{lost}");
+    }
+    // b's other workers do not hold it either.
+    let mut lease = lease_of(&running);
+    lease["worker_id"] = json!(format!("{}/another", b.peer_id()));
+    assert_eq!(there(&b, &a, "heartbeat", lease).await["state"], "lost");
+    assert_eq!(lease_until(&a, &running).await, until, "a heartbeat of another lease moved it");
+    let still = a.queue("task_status", json!({"task_id": running["task_id"]})).await;
+    assert_eq!(
+        (&still["status"], &still["fence"], &still["worker"]),
+        (&json!("running"), &running["fence"], &running["worker"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeat_for_a_worker_is_its_own_nodes_and_no_peers() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = config(dir.path(), "long.yaml", "p2p:\n  taskqueue:\n    lease_s: 3600\n");
+    let idle = config(dir.path(), "idle.yaml", "executor:\n  slots: 0\n");
+    let (a, b) = pair(dir.path(), &["--config", &idle], &["--config", &long]).await;
+    let running = long_running(&b).await;
+    let granted = running["lease_until"].as_f64().unwrap();
+    let until = eventually("the lease lasts longer", || async {
+        let renewed = b.queue("heartbeat", lease_of(&running)).await;
+        assert_eq!(renewed["state"], "renewed", "{renewed}");
+        let until = lease_until(&b, &running).await;
+        (until > granted).then_some(until)
+    })
+    .await;
+    let mut lease = lease_of(&running);
+    lease["peer"] = json!(b.peer_id());
+    let error = a.queue_error("heartbeat", lease).await;
+    assert_eq!(error["code"], "forbidden", "{error}");
+    assert_eq!(lease_until(&b, &running).await, until, "a refused heartbeat moved it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
