@@ -1,36 +1,32 @@
-//! The discovery actor: the one peer book of a node.
+//! The discovery actor: the one peer book of a node, and the gossip that keeps the books of a mesh alike.
 //!
-//! It accepts connection changes and round-trip times from the transport, and advertisements (tools, labels, free
-//! slots) that admitted peers exchange when they connect and every [`DiscoveryOptions::advertise_every`] afterwards.
-//! It asks the transport to carry its own advertisement and the node's root what to put into it, both from futures
-//! beside the mailbox. The book is in memory: after a restart it is filled again by the next exchange, which is why a
-//! restart asks all connected peers at once. What the book says is a hint; truth is a claim or a call.
+//! Owns: who is known, where each may be reached, how each was found and what it offers (family `peers`). Accepts:
+//! connection changes from the transport, what peers pass on, what sources and people name. Asks: the transport for
+//! connections and exchanges, the node's root what to say of this node, the store.
+//!
+//! Three pure parts decide everything, without a clock and without I/O: the [`book`] (what is known), the [`gossip`]
+//! (what nodes tell one another) and the [`policy`] (to whom connections are opened); [`logic`] joins them. The actor
+//! carries out what they decide, and [`runner`] visits the sources beside it. The simulator in `sim` runs the same parts
+//! in hundreds of virtual nodes.
+//!
+//! What the book says is a hint; truth is a claim or a call.
 
 mod actor;
+pub(crate) mod address;
+mod book;
+mod gossip;
 mod logic;
+mod metrics;
+mod options;
+mod policy;
+mod records;
+mod runner;
+#[cfg(any(test, feature = "simulation"))]
+pub mod sim;
+#[cfg(test)]
+mod tests;
 
-pub use actor::{DiscoveryDeps, DiscoveryPorts, DiscoverySeed, prepare};
-pub use logic::{BookStatus, PeerBook};
-
-use std::time::Duration;
-
-/// Settings of discovery.
-#[derive(Debug, Clone)]
-pub struct DiscoveryOptions {
-    /// How often each connected peer is told what this node offers.
-    pub advertise_every: Duration,
-    /// How long a peer may take to answer an advertisement.
-    pub advertise_deadline: Duration,
-    /// Most peers in the book; the longest-silent unconnected one goes first.
-    pub max_peers: usize,
-}
-
-impl Default for DiscoveryOptions {
-    fn default() -> Self {
-        Self {
-            advertise_every: Duration::from_secs(30),
-            advertise_deadline: Duration::from_secs(5),
-            max_peers: 10_000,
-        }
-    }
-}
+pub use actor::{DiscoveryDeps, DiscoveryPorts, DiscoverySeed, DiscoveryStatus, prepare};
+pub use book::BookStatus;
+pub use options::{DiscoveryOptions, Lifetimes};
+pub use runner::SourceStatus;

@@ -1,252 +1,407 @@
-//! The peer book as a pure state machine: what happened and when goes in, views come out.
+//! Book, gossip and policy together: the whole membership of a node as one pure state machine.
+//!
+//! What happened and when goes in, with a seed for everything random; effects and views come out. The actor and the
+//! simulator run exactly this.
 
-use meshwork_proto::discovery::{Advertisement, ListPeers, PeerConnection, PeerView};
-use meshwork_proto::{PeerId, Role, UnixMillis};
-use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
+use super::book::{Book, BookRules, Dialled, Entry, Limit};
+use super::gossip::{
+    Answer, Ask, Checked, Ended, Genuine, Gossip, GossipRules, Heard, Occasion, Purpose, Talk,
+};
+use super::options::DiscoveryOptions;
+use super::policy::{Dial, Policy};
+use meshwork_proto::discovery::gossip::{Digest, KnownRecord};
+use meshwork_proto::discovery::{
+    Advertisement, CleanUp, CleanedUp, FoundPeer, Notary, PeerConnection, Source,
+};
+use meshwork_proto::transport::{ConnectError, ConnectedPeer};
+use meshwork_proto::{PeerId, UnixMillis};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Addresses kept of one peer: enough for several interfaces, too few for a peer that invents them.
-const MAX_ADDRESSES: usize = 16;
-/// Most peers in one answer.
-const MAX_LISTED: usize = 1000;
-/// Most tools and labels, and longest text, believed of one advertisement.
-const MAX_ADVERTISED: usize = 2000;
-
-#[derive(Debug, Default, Clone)]
-struct Entry {
-    addresses: VecDeque<String>,
-    role: Option<Role>,
-    connected: bool,
-    advertisement: Option<Advertisement>,
-    rtt_us: Option<u64>,
-    last_seen: Option<UnixMillis>,
+/// What is to be done outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Open a connection and tell [`Membership::dialled`].
+    Connect(Dial),
+    /// Close the connections with a peer.
+    Disconnect(PeerId),
+    /// Ask and tell [`Membership::answered`] or [`Membership::unanswered`].
+    Ask(Ask),
+    /// Tell a peer of the first version of the wire what this node offers.
+    Advertise(PeerId),
+    /// The peer passed on what it must have known to be false.
+    Offence(PeerId),
+    /// A comparison that [`Membership::compare_now`] may have asked for has ended.
+    Compared(PeerId, Ended),
 }
 
-/// Everybody this node has heard of since it started.
-#[derive(Debug, Clone)]
-pub struct PeerBook {
-    entries: BTreeMap<PeerId, Entry>,
-    max_peers: usize,
+/// Everything that a node knows and decides about membership.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) book: Book,
+    gossip: Gossip,
+    policy: Policy,
+    rng: StdRng,
+    /// While the book is loaded no connection is opened: the best peers may be on the next page.
+    holding: bool,
+    forgotten: u64,
 }
 
-/// The book in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BookStatus {
-    /// Peers known.
-    pub known: usize,
-    /// Peers connected and admitted.
-    pub connected: usize,
-}
-
-impl PeerBook {
-    /// An empty book for at most `max_peers` peers.
-    #[must_use]
-    pub fn new(max_peers: usize) -> Self {
-        Self { entries: BTreeMap::new(), max_peers: max_peers.max(1) }
-    }
-
-    /// Notes a change of a connection. Gives the peer to exchange advertisements with, if it is newly up.
-    pub fn on_connection(&mut self, now: UnixMillis, change: PeerConnection) -> Option<PeerId> {
-        match change {
-            PeerConnection::Up { peer, role, address } => {
-                let entry = self.entry(&peer);
-                remember_address(entry, address);
-                let newly = !entry.connected;
-                entry.connected = true;
-                entry.role = Some(role);
-                entry.last_seen = Some(now);
-                newly.then_some(peer)
-            }
-            PeerConnection::Down { peer } => {
-                if let Some(entry) = self.entries.get_mut(&peer) {
-                    entry.connected = false;
-                    entry.rtt_us = None;
-                    entry.last_seen = Some(now);
-                }
-                None
-            }
-            PeerConnection::Rtt { peer, rtt_us } => {
-                if let Some(entry) = self.entries.get_mut(&peer) {
-                    entry.rtt_us = Some(rtt_us);
-                    entry.last_seen = Some(now);
-                }
-                None
-            }
-            PeerConnection::ShutOut { .. } | PeerConnection::LetIn { .. } => None,
-            PeerConnection::Refused { peer, .. } => {
-                let entry = self.entry(&peer);
-                entry.role = None;
-                entry.connected = false;
-                None
-            }
-        }
-    }
-
-    /// Notes what an admitted peer said of itself.
-    pub fn on_advertised(&mut self, now: UnixMillis, peer: &PeerId, advertisement: Advertisement) {
-        let entry = self.entry(peer);
-        for address in advertisement.addresses.iter().take(MAX_ADDRESSES) {
-            if address.len() <= 256
-                && !entry.addresses.contains(address)
-                && entry.addresses.len() < MAX_ADDRESSES
-            {
-                entry.addresses.push_back(address.clone());
-            }
-        }
-        entry.advertisement = Some(bounded(advertisement));
-        entry.last_seen = Some(now);
-    }
-
-    /// Peers with a standing connection.
-    #[must_use]
-    pub fn connected(&self) -> Vec<PeerId> {
-        self.entries.iter().filter(|(_, entry)| entry.connected).map(|(peer, _)| peer.clone()).collect()
-    }
-
-    /// The peers asked for, connected ones first, then by id.
-    #[must_use]
-    pub fn list(&self, query: &ListPeers) -> Vec<PeerView> {
-        let limit = match query.max_peers {
-            0 => MAX_LISTED,
-            wanted => usize::try_from(wanted).unwrap_or(MAX_LISTED).min(MAX_LISTED),
+impl Membership {
+    pub(crate) fn new(own: PeerId, options: &DiscoveryOptions, notary: Arc<dyn Notary>, seed: u64) -> Self {
+        let book = Book::new(BookRules {
+            own: own.clone(),
+            max_peers: options.max_peers,
+            ttl: options.ttl.clone(),
+            allow_private: options.allow_private_addresses,
+            dial_backoff: options.dial_backoff,
+            refused_pause: options.refused_pause,
+        });
+        let rules = GossipRules {
+            // One more: this node's own.
+            max_records: options.max_peers.saturating_add(1),
+            ttl: options.ttl.of(Source::Gossip),
+            every: options.exchange_every,
+            soon: options.exchange_soon,
+            load_every: options.load_every,
         };
-        let fits = |entry: &Entry| match &query.capability {
-            None => true,
-            Some(wanted) => entry
-                .advertisement
-                .as_ref()
-                .is_some_and(|known| known.tools.contains(wanted) || known.labels.contains(wanted)),
+        Self {
+            book,
+            gossip: Gossip::new(rules, own, notary),
+            policy: Policy::new(options.target_connections, options.max_dials),
+            rng: StdRng::seed_from_u64(seed),
+            holding: false,
+            forgotten: 0,
+        }
+    }
+
+    pub(crate) fn gossip(&self) -> &Gossip {
+        &self.gossip
+    }
+
+    pub(crate) fn dials_in_flight(&self) -> usize {
+        self.policy.dials_in_flight()
+    }
+
+    /// Peers forgotten since the start.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// No connection is opened until [`Membership::release`].
+    pub(crate) fn hold(&mut self) {
+        self.holding = true;
+    }
+
+    pub(crate) fn release(&mut self, now: UnixMillis) {
+        self.holding = false;
+        self.policy.stir(now);
+    }
+
+    /// When [`Membership::tick`] has something to do.
+    pub(crate) fn next_due(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let dials = if self.may_dial() { self.policy.next_due() } else { None };
+        [dials, self.gossip.next_due(now)].into_iter().flatten().min()
+    }
+
+    fn may_dial(&self) -> bool {
+        !self.holding && !self.gossip.has_left()
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: UnixMillis, out: &mut Vec<Effect>) {
+        let mut asks = Vec::new();
+        self.gossip.tick(now, self.book.linked(), &mut self.rng, &mut asks);
+        out.extend(asks.into_iter().map(Effect::Ask));
+        if self.may_dial() {
+            let mut dials = Vec::new();
+            self.policy.tick(now, &mut self.book, &mut self.rng, &mut dials);
+            out.extend(dials.into_iter().map(Effect::Connect));
+        }
+    }
+
+    /// What is true of this node now. Gives why it is said, if it is.
+    pub(crate) fn describe(
+        &mut self,
+        now: UnixMillis,
+        offers: &Advertisement,
+        out: &mut Vec<Effect>,
+    ) -> Option<Occasion> {
+        let occasion = self.gossip.describe(now, offers)?;
+        if occasion == Occasion::Changed {
+            self.advertise(out);
+        }
+        Some(occasion)
+    }
+
+    /// Tells all connected peers that sign no records.
+    pub(crate) fn advertise(&self, out: &mut Vec<Effect>) {
+        out.extend(self.plain_peers().into_iter().map(Effect::Advertise));
+    }
+
+    /// Connected peers that sign no records.
+    pub(crate) fn plain_peers(&self) -> Vec<PeerId> {
+        let linked = self.book.linked().iter();
+        linked.filter(|peer| self.gossip.is_plain(peer)).cloned().collect()
+    }
+
+    /// Says what is true now to everybody connected, whether or not it is news: whom to tell, and what.
+    pub(crate) fn announce(&mut self, now: UnixMillis, offers: Advertisement) -> (Vec<PeerId>, Option<Talk>) {
+        self.gossip.say(now, offers, Occasion::Changed);
+        let talk = self.gossip.own_told(now).map(|told| self.gossip.push(told));
+        (self.book.linked().to_vec(), talk)
+    }
+
+    /// Says goodbye: whom to tell, and what. From now on this node asks nothing and connects to nobody.
+    pub(crate) fn leave(&mut self, now: UnixMillis) -> (Vec<PeerId>, Option<Talk>) {
+        let peers = self.book.linked().iter().filter(|peer| !self.gossip.is_plain(peer)).cloned().collect();
+        let talk = self.gossip.leave(now).map(|told| self.gossip.push(told));
+        (peers, talk)
+    }
+
+    /// A connection has changed.
+    pub(crate) fn connection(&mut self, now: UnixMillis, change: PeerConnection, out: &mut Vec<Effect>) {
+        match self.book.connection(now, change, &mut self.rng) {
+            Dialled::Up(peer) => self.gossip.peer_up(&peer),
+            Dialled::Down(peer) => {
+                self.gossip.peer_down(&peer);
+                self.policy.stir(now);
+            }
+            Dialled::Out(peer) => {
+                let linked = self.book.get(&peer).is_some_and(|entry| entry.link.is_some());
+                out.extend(linked.then_some(Effect::Disconnect(peer)));
+                self.policy.stir(now);
+            }
+            Dialled::Nothing => self.policy.stir(now),
+        }
+    }
+
+    /// A source has found peers. Gives how many it named, and how many of them were new.
+    pub(crate) fn found(&mut self, now: UnixMillis, source: Source, found: &[FoundPeer]) -> (u32, u32) {
+        let found = self.book.found(now, source, found);
+        self.policy.try_nameless(now, found.nameless, source);
+        self.policy.stir(now);
+        (found.named, found.new)
+    }
+
+    /// A connection that was wanted was opened or not.
+    pub(crate) fn dialled(
+        &mut self,
+        now: UnixMillis,
+        dial: &Dial,
+        result: &Result<ConnectedPeer, ConnectError>,
+    ) {
+        self.policy.dial_ended(now);
+        self.tried(now, dial, result);
+    }
+
+    /// As [`Membership::dialled`], for a try that somebody else wanted.
+    pub(crate) fn tried(
+        &mut self,
+        now: UnixMillis,
+        dial: &Dial,
+        result: &Result<ConnectedPeer, ConnectError>,
+    ) {
+        match (result, &dial.peer) {
+            (Ok(reached), _) => {
+                self.book.reached(now, &reached.peer, reached.address.as_deref(), dial.source);
+            }
+            (Err(error), Some(peer)) => self.book.not_reached(now, peer, error, &mut self.rng),
+            (Err(_), None) => {}
+        }
+        if let Some(peer) = &dial.peer {
+            self.book.set_in_flight(peer, false);
+        }
+        self.policy.stir(now);
+    }
+
+    /// A connected peer that signs no records has told what it offers.
+    pub(crate) fn advertised(&mut self, now: UnixMillis, peer: &PeerId, said: Advertisement) {
+        // A peer that signs records has said it better.
+        if self.gossip.record(peer).is_none() || self.gossip.is_plain(peer) {
+            self.book.advertised(now, peer, said);
+        } else {
+            self.book.heard(now, peer);
+        }
+    }
+
+    /// Leaves of what was told only what would be news. Gives of whom the teller is behind.
+    pub(crate) fn sift(&mut self, now: UnixMillis, heard: &mut Heard) -> Vec<PeerId> {
+        self.gossip.sift(now, heard)
+    }
+
+    /// Counts bytes that came.
+    pub(crate) fn count_in(&mut self, bytes: usize) {
+        self.gossip.count_in(bytes);
+    }
+
+    fn believe(
+        &mut self,
+        now: UnixMillis,
+        from: &PeerId,
+        checked: Checked,
+        out: &mut Vec<Effect>,
+    ) -> Vec<super::gossip::Believed> {
+        // Everybody checks before passing on: whoever passed these on did not, or made them.
+        if checked.forged + checked.malformed > 0 {
+            out.push(Effect::Offence(from.clone()));
+        }
+        let believed = self.gossip.believe(now, from, checked);
+        for believed in &believed {
+            self.book.recorded(now, believed);
+        }
+        if !believed.is_empty() && self.policy.wants_more(self.book.linked().len()) {
+            self.policy.stir(now);
+        }
+        believed
+    }
+
+    /// Answers an exchange of a connected peer, whose records were sifted and checked.
+    pub(crate) fn asked(
+        &mut self,
+        now: UnixMillis,
+        from: &PeerId,
+        asked: Asked,
+        out: &mut Vec<Effect>,
+    ) -> Answer {
+        let Asked { checked, behind, digest, want } = asked;
+        self.book.heard(now, from);
+        let news = self.believe(now, from, checked, out).len();
+        let news = u32::try_from(news).unwrap_or(u32::MAX);
+        self.gossip.answer(now, digest.as_ref(), &want, &behind, news)
+    }
+
+    /// A peer has answered; its records were sifted and checked.
+    pub(crate) fn answered(
+        &mut self,
+        now: UnixMillis,
+        from: &PeerId,
+        purpose: Purpose,
+        checked: Checked,
+        known: &[KnownRecord],
+        out: &mut Vec<Effect>,
+    ) {
+        self.book.heard(now, from);
+        let believed = self.believe(now, from, checked, out);
+        if purpose == Purpose::Push {
+            return self.gossip.pushed();
+        }
+        let mut asks = Vec::new();
+        let ended = self.gossip.answered(now, from, known, &believed, &mut self.rng, &mut asks);
+        out.extend(asks.into_iter().map(Effect::Ask));
+        out.extend(ended.map(|ended| Effect::Compared(from.clone(), ended)));
+    }
+
+    /// A peer has not answered; `mismatch`: it does not know such questions.
+    pub(crate) fn unanswered(
+        &mut self,
+        now: UnixMillis,
+        peer: &PeerId,
+        purpose: Purpose,
+        mismatch: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let ended = self.gossip.failed(peer, purpose, mismatch);
+        if mismatch {
+            self.book.heard(now, peer);
+            out.push(Effect::Advertise(peer.clone()));
+        }
+        out.extend(ended.map(|ended| Effect::Compared(peer.clone(), ended)));
+    }
+
+    /// Compares with one connected peer now. Gives with whom.
+    pub(crate) fn compare_now(&mut self, now: UnixMillis, out: &mut Vec<Effect>) -> Option<PeerId> {
+        let mut asks = Vec::new();
+        let peer = self.gossip.compare_with_one(now, self.book.linked(), &mut self.rng, &mut asks);
+        out.extend(asks.into_iter().map(Effect::Ask));
+        peer
+    }
+
+    /// Forgets whom nothing has confirmed for too long.
+    pub(crate) fn clean_up(&mut self, now: UnixMillis, order: &CleanUp) -> CleanedUp {
+        let limit = match order.silent_ms {
+            Some(ms) => Limit::Silence(Duration::from_millis(ms)),
+            None => Limit::Lifetimes(self.book.lifetimes(&order.ttl_ms)),
         };
-        let of = |connected: bool| {
-            self.entries.iter().filter(move |(_, entry)| entry.connected == connected && fits(entry))
-        };
-        of(true).chain(of(false)).take(limit).map(|(peer, entry)| view(peer, entry)).collect()
+        let overdue = self.book.overdue(now, &limit);
+        let kept = |gone: usize| u32::try_from(self.book.len().saturating_sub(gone)).unwrap_or(u32::MAX);
+        if order.dry_run {
+            return CleanedUp { kept: kept(overdue.len()), forgotten: overdue };
+        }
+        for peer in self.gossip.expire(now) {
+            self.book.record_expired(&peer);
+        }
+        for peer in &overdue {
+            self.book.forget(peer);
+            self.gossip.forget(now, peer);
+        }
+        self.forgotten = self.forgotten.saturating_add(u64::try_from(overdue.len()).unwrap_or(u64::MAX));
+        let kept = u32::try_from(self.book.len()).unwrap_or(u32::MAX);
+        CleanedUp { forgotten: overdue, kept }
     }
 
-    /// The book in numbers.
-    #[must_use]
-    pub fn status(&self) -> BookStatus {
-        BookStatus {
-            known: self.entries.len(),
-            connected: self.entries.values().filter(|entry| entry.connected).count(),
+    /// Forgets a peer. It comes back when it connects, or by a record that is newer than the one held of it. Gives
+    /// whether it was there.
+    pub(crate) fn forget(&mut self, now: UnixMillis, peer: &PeerId, out: &mut Vec<Effect>) -> bool {
+        let linked = self.book.get(peer).is_some_and(|entry| entry.link.is_some());
+        out.extend(linked.then(|| Effect::Disconnect(peer.clone())));
+        let known = self.book.forget(peer);
+        self.gossip.forget(now, peer);
+        self.gossip.peer_down(peer);
+        self.policy.stir(now);
+        known
+    }
+
+    /// Puts back what was on disk of a peer.
+    pub(crate) fn restore(
+        &mut self,
+        now: UnixMillis,
+        peer: &PeerId,
+        stored: Entry,
+        record: Option<(Genuine, UnixMillis)>,
+    ) {
+        if peer == self.book.own() {
+            return;
+        }
+        let behind = self.book.get(peer).is_some_and(|entry| entry.dirty);
+        self.book.restore(now, peer, stored);
+        if let Some((record, new_at)) = record {
+            let new_at = self.book.grant_after_restart(now, Source::Gossip, new_at);
+            let accepted = self.gossip.restore(now, &record, new_at);
+            if accepted.is_news() {
+                self.book.recorded(now, &super::gossip::Believed { record, accepted, new_at });
+            }
+        }
+        if !behind {
+            self.book.is_as_stored(peer);
         }
     }
 
-    fn entry(&mut self, peer: &PeerId) -> &mut Entry {
-        if !self.entries.contains_key(peer) && self.entries.len() >= self.max_peers {
-            self.forget_longest_silent();
-        }
-        self.entries.entry(peer.clone()).or_default()
+    /// About how many bytes of memory are held for a peer: for measurements.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn bytes_of(&self, peer: &PeerId) -> usize {
+        let key = size_of::<PeerId>();
+        let entry = self.book.get(peer).map_or(0, |entry| size_of::<Entry>() + key + entry.heap_bytes());
+        let record = self.gossip.record(peer).map_or(0, |(record, _)| {
+            key + size_of::<(Genuine, UnixMillis)>() + record.heap_bytes() + peer.as_str().len()
+        });
+        entry + record
     }
 
-    fn forget_longest_silent(&mut self) {
-        let oldest = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| !entry.connected)
-            .min_by_key(|(_, entry)| entry.last_seen)
-            .map(|(peer, _)| peer.clone());
-        if let Some(peer) = oldest {
-            self.entries.remove(&peer);
-        }
+    /// A number that an earlier life of this node has used.
+    pub(crate) fn jump_above(&mut self, sequence: u64) {
+        self.gossip.jump_above(sequence);
     }
 }
 
-fn view(peer: &PeerId, entry: &Entry) -> PeerView {
-    PeerView {
-        peer: peer.clone(),
-        addresses: entry.addresses.iter().cloned().collect(),
-        connected: entry.connected,
-        role: entry.role,
-        advertisement: entry.advertisement.clone(),
-        rtt_us: entry.rtt_us,
-        last_seen: entry.last_seen,
-    }
-}
-
-/// The address that works now goes to the front.
-fn remember_address(entry: &mut Entry, address: String) {
-    entry.addresses.retain(|known| *known != address);
-    entry.addresses.push_front(address);
-    entry.addresses.truncate(MAX_ADDRESSES);
-}
-
-/// A peer may say what it likes; what is kept of it is bounded.
-fn bounded(mut advertisement: Advertisement) -> Advertisement {
-    let short = |text: &String| text.len() <= 256;
-    advertisement.agent.truncate(advertisement.agent.floor_char_boundary(128));
-    advertisement.tools = advertisement.tools.into_iter().filter(short).take(MAX_ADVERTISED).collect();
-    advertisement.labels = advertisement.labels.into_iter().filter(short).take(MAX_ADVERTISED).collect();
-    advertisement.addresses.retain(short);
-    advertisement.addresses.truncate(MAX_ADDRESSES);
-    advertisement
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-    const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
-
-    fn peer(text: &str) -> PeerId {
-        text.parse().unwrap()
-    }
-
-    fn up(text: &str) -> PeerConnection {
-        PeerConnection::Up { peer: peer(text), role: Role::Member, address: "/ip4/127.0.0.1/tcp/1".into() }
-    }
-
-    #[test]
-    fn a_peer_that_comes_up_is_to_be_told_once_and_again_after_it_was_gone() {
-        let mut book = PeerBook::new(10);
-        assert_eq!(book.on_connection(UnixMillis(1), up(A)), Some(peer(A)));
-        assert_eq!(book.on_connection(UnixMillis(2), up(A)), None);
-        book.on_connection(UnixMillis(3), PeerConnection::Down { peer: peer(A) });
-        assert_eq!(book.on_connection(UnixMillis(4), up(A)), Some(peer(A)));
-    }
-
-    #[test]
-    fn peers_are_found_by_tool_or_label_and_connected_ones_come_first() {
-        let mut book = PeerBook::new(10);
-        let offer = Advertisement {
-            tools: ["ocr".into()].into(),
-            labels: ["gpu".into()].into(),
-            ..Default::default()
-        };
-        book.on_advertised(UnixMillis(1), &peer(A), offer.clone());
-        book.on_connection(UnixMillis(2), up(B));
-        book.on_advertised(UnixMillis(2), &peer(B), offer);
-        for wanted in ["ocr", "gpu"] {
-            let found = book.list(&ListPeers { capability: Some(wanted.into()), max_peers: 0 });
-            assert_eq!(found.iter().map(|view| view.peer.as_str()).collect::<Vec<_>>(), [B, A]);
-        }
-        assert!(book.list(&ListPeers { capability: Some("other".into()), max_peers: 0 }).is_empty());
-        assert_eq!(book.list(&ListPeers { capability: None, max_peers: 1 }).len(), 1);
-    }
-
-    #[test]
-    fn a_full_book_forgets_the_longest_silent_peer_but_never_a_connected_one() {
-        let mut book = PeerBook::new(2);
-        book.on_connection(UnixMillis(1), up(A));
-        book.on_advertised(UnixMillis(2), &peer(B), Advertisement::default());
-        let third = peer("12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp");
-        book.on_advertised(UnixMillis(3), &third, Advertisement::default());
-        let known: Vec<_> = book.list(&ListPeers::default()).into_iter().map(|view| view.peer).collect();
-        assert_eq!(known, [peer(A), third]);
-    }
-
-    #[test]
-    fn a_peer_that_advertises_without_end_is_believed_only_so_far() {
-        let mut book = PeerBook::new(10);
-        let tools = (0..100_000).map(|n| format!("tool{n}")).collect();
-        let addresses = (0..100_000).map(|n| format!("/ip4/10.0.0.1/tcp/{n}")).collect();
-        let agent = "x".repeat(1_000_000);
-        let huge = Advertisement { tools, addresses, agent, ..Default::default() };
-        book.on_advertised(UnixMillis(1), &peer(A), huge);
-        let kept = book.list(&ListPeers::default()).remove(0);
-        let advertisement = kept.advertisement.unwrap();
-        assert_eq!(advertisement.tools.len(), MAX_ADVERTISED);
-        assert_eq!((kept.addresses.len(), advertisement.agent.len()), (MAX_ADDRESSES, 128));
-    }
+/// An exchange that is to be answered.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) checked: Checked,
+    /// Of whom the asker told something older than what is known here.
+    pub(crate) behind: Vec<PeerId>,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) want: Vec<PeerId>,
 }

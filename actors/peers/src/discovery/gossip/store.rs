@@ -1,0 +1,353 @@
+//! All records that a node holds, the digest of them, and what is remembered of records that are gone.
+//!
+//! What decides between two records of a peer is only the sequence number that the peer itself gave. The age of a record
+//! counts from when it was new, as far as those know who passed it on; each of them adds what it held it for, and
+//! each receiver adds [`HOP`] for the way, so that an age is rather too large than too small and nobody keeps a record
+//! of a node that is gone for longer than its time. A record that is too old becomes a tombstone, its number alone, so
+//! that it cannot come back from somebody whose count is behind. A goodbye is a tombstone from the start, one that
+//! can be shown around: it is no part of the digest, because who has never heard of the peer need not hear of its end.
+
+use super::sealed::{Genuine, MAX_SEQUENCE, Told, mark_of, mark_of_record};
+use meshwork_proto::discovery::gossip::{DIGEST_PARTS, Digest, KnownRecord};
+use meshwork_proto::{PeerId, UnixMillis};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a record ages on its way from one node to the next.
+pub(crate) const HOP: Duration = Duration::from_millis(500);
+/// How long tombstones last when records never grow too old.
+const TOMBSTONES_OF_ETERNALS: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Clone)]
+struct Held {
+    record: Genuine,
+    /// When the record was new, on this node's clock.
+    new_at: UnixMillis,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Part {
+    sum: u64,
+    held: BTreeMap<PeerId, Held>,
+}
+
+#[derive(Debug, Clone)]
+struct Tombstone {
+    sequence: u64,
+    until: UnixMillis,
+    /// The record with which the peer said goodbye, and when that was new.
+    goodbye: Option<Held>,
+}
+
+/// What became of a record that was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// Somebody who was not known, or was gone.
+    Newcomer,
+    /// What it offers, or where it is, has changed.
+    Changed,
+    /// It lives, and perhaps its load has changed.
+    Refreshed,
+    /// It said goodbye.
+    Left,
+    /// Not newer than what is known.
+    Old,
+    /// Nobody may have heard of it for its whole time to live.
+    TooOld,
+    /// Its sequence number cannot be.
+    Impossible,
+    /// There is no room for somebody else.
+    Full,
+}
+
+impl Accepted {
+    /// Whether it told this node anything.
+    pub(crate) const fn is_news(self) -> bool {
+        matches!(self, Self::Newcomer | Self::Changed | Self::Refreshed | Self::Left)
+    }
+
+    /// Whether it is worth telling others at once.
+    pub(crate) const fn is_material(self) -> bool {
+        matches!(self, Self::Newcomer | Self::Changed | Self::Left)
+    }
+}
+
+/// The records.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    parts: Vec<Part>,
+    tombstones: BTreeMap<PeerId, Tombstone>,
+    len: usize,
+    max: usize,
+    ttl: Option<Duration>,
+    /// No record grows too old, and no tombstone ends, before.
+    next_end: UnixMillis,
+}
+
+impl Store {
+    /// An empty store for at most `max` records; `ttl` is their time to live.
+    pub(crate) fn new(max: usize, ttl: Option<Duration>) -> Self {
+        let parts = vec![Part::default(); DIGEST_PARTS];
+        let next_end = UnixMillis(u64::MAX);
+        Self { parts, tombstones: BTreeMap::new(), len: 0, max: max.max(1), ttl, next_end }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn tombstones(&self) -> usize {
+        self.tombstones.len()
+    }
+
+    fn part_of(mark: u64) -> usize {
+        usize::try_from(mark % DIGEST_PARTS as u64).unwrap_or(0)
+    }
+
+    fn held(&self, peer: &PeerId) -> Option<&Held> {
+        self.parts[Self::part_of(mark_of(peer))].held.get(peer)
+    }
+
+    /// The record of a peer that is there, and when it was new.
+    pub(crate) fn get(&self, peer: &PeerId) -> Option<(&Genuine, UnixMillis)> {
+        self.held(peer).map(|held| (&held.record, held.new_at))
+    }
+
+    /// The newest record of a peer, its goodbye included, as it is told at `now`.
+    pub(crate) fn told(&self, now: UnixMillis, peer: &PeerId) -> Option<Told> {
+        let goodbye = || self.tombstones.get(peer).and_then(|tombstone| tombstone.goodbye.as_ref());
+        let held = self.held(peer).or_else(goodbye)?;
+        let age = now.since(held.new_at);
+        if self.ttl.is_some_and(|ttl| age >= ttl) {
+            return None;
+        }
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        Some(Told { sealed: held.record.sealed().clone(), age_ms })
+    }
+
+    /// The highest sequence number known of a peer, also of one that is gone.
+    pub(crate) fn sequence(&self, peer: &PeerId) -> Option<u64> {
+        let held = self.held(peer).map(|held| held.record.sequence);
+        held.max(self.tombstones.get(peer).map(|tombstone| tombstone.sequence))
+    }
+
+    /// Whether a record would be news. One that is older than a tombstone keeps the tombstone: somebody still tells it.
+    pub(crate) fn would_be_news(&mut self, now: UnixMillis, told: &Told) -> bool {
+        let (peer, sequence) = (&told.sealed.peer, told.sealed.sequence);
+        if self.ages_out(told.age_ms) || sequence > MAX_SEQUENCE {
+            return false;
+        }
+        let until = now.after(self.grace());
+        if let Some(tombstone) = self.tombstones.get_mut(peer)
+            && sequence <= tombstone.sequence
+        {
+            tombstone.until = tombstone.until.max(until);
+            return false;
+        }
+        let part = &self.parts[Self::part_of(told.sealed.mark)];
+        match part.held.get(peer) {
+            Some(held) => sequence > held.record.sequence,
+            None => self.len < self.max || told.sealed.left,
+        }
+    }
+
+    fn ages_out(&self, age_ms: u64) -> bool {
+        let age = Duration::from_millis(age_ms).saturating_add(HOP);
+        self.ttl.is_some_and(|ttl| age >= ttl)
+    }
+
+    fn grace(&self) -> Duration {
+        self.ttl.unwrap_or(TOMBSTONES_OF_ETERNALS)
+    }
+
+    /// Believes a record, if it is news. Gives when it was new, on this node's clock.
+    pub(crate) fn accept(
+        &mut self,
+        now: UnixMillis,
+        record: &Genuine,
+        age_ms: u64,
+    ) -> (Accepted, UnixMillis) {
+        let age = Duration::from_millis(age_ms).saturating_add(HOP);
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let new_at = UnixMillis(now.0.saturating_sub(age_ms));
+        (self.accept_at(now, record, new_at), new_at)
+    }
+
+    /// As [`Store::accept`], for a record that was new at `new_at`.
+    pub(crate) fn accept_at(&mut self, now: UnixMillis, record: &Genuine, new_at: UnixMillis) -> Accepted {
+        if record.sequence > MAX_SEQUENCE {
+            return Accepted::Impossible;
+        }
+        if self.ttl.is_some_and(|ttl| now.since(new_at) >= ttl) {
+            return Accepted::TooOld;
+        }
+        let buried = self.tombstones.get(&record.peer).is_some_and(|stone| record.sequence <= stone.sequence);
+        let before = self.held(&record.peer);
+        let known = before.is_some_and(|held| record.sequence <= held.record.sequence);
+        if buried || known {
+            return Accepted::Old;
+        }
+        if record.left {
+            self.say_goodbye(record, new_at);
+            return Accepted::Left;
+        }
+        let accepted = match before {
+            None if self.len >= self.max => return Accepted::Full,
+            None => Accepted::Newcomer,
+            Some(held) if same_but_load(&held.record, record) => Accepted::Refreshed,
+            Some(_) => Accepted::Changed,
+        };
+        self.tombstones.remove(&record.peer);
+        self.put(record, new_at);
+        accepted
+    }
+
+    fn put(&mut self, record: &Genuine, new_at: UnixMillis) {
+        if let Some(ttl) = self.ttl {
+            self.next_end = self.next_end.min(new_at.after(ttl));
+        }
+        let part = &mut self.parts[Self::part_of(record.mark)];
+        let held = Held { record: record.clone(), new_at };
+        match part.held.insert(record.peer.clone(), held) {
+            Some(before) => part.sum ^= mark_of_record(record.mark, before.record.sequence),
+            None => self.len += 1,
+        }
+        part.sum ^= mark_of_record(record.mark, record.sequence);
+    }
+
+    fn say_goodbye(&mut self, record: &Genuine, new_at: UnixMillis) {
+        self.take(&record.peer);
+        // Others may hold an older record for as long as it lives, and twice as long after they were restarted.
+        let until = new_at.after(self.grace().saturating_mul(2));
+        let goodbye = Some(Held { record: record.clone(), new_at });
+        self.bury(record.peer.clone(), Tombstone { sequence: record.sequence, until, goodbye });
+    }
+
+    fn take(&mut self, peer: &PeerId) -> Option<Held> {
+        let mark = mark_of(peer);
+        let part = &mut self.parts[Self::part_of(mark)];
+        let held = part.held.remove(peer)?;
+        part.sum ^= mark_of_record(mark, held.record.sequence);
+        self.len -= 1;
+        Some(held)
+    }
+
+    /// Takes a peer's record away and remembers its number, so that only a newer one brings it back.
+    pub(crate) fn forget(&mut self, now: UnixMillis, peer: &PeerId) {
+        if let Some(held) = self.take(peer) {
+            let until = now.after(self.grace());
+            let sequence = held.record.sequence;
+            self.bury(peer.clone(), Tombstone { sequence, until, goodbye: None });
+        }
+    }
+
+    fn bury(&mut self, peer: PeerId, tombstone: Tombstone) {
+        if self.tombstones.len() >= self.max && !self.tombstones.contains_key(&peer) {
+            let first = self.tombstones.iter().min_by_key(|(_, stone)| stone.until);
+            if let Some(first) = first.map(|(peer, _)| peer.clone()) {
+                self.tombstones.remove(&first);
+            }
+        }
+        self.next_end = self.next_end.min(tombstone.until);
+        self.tombstones.insert(peer, tombstone);
+    }
+
+    /// Lets go of what is too old, but never of `own`. Gives whose records those were.
+    pub(crate) fn expire(&mut self, now: UnixMillis, own: &PeerId) -> Vec<PeerId> {
+        if now < self.next_end {
+            return Vec::new();
+        }
+        self.tombstones.retain(|_, tombstone| tombstone.until > now);
+        let mut gone = Vec::new();
+        if let Some(ttl) = self.ttl {
+            let too_old = |held: &Held| now.since(held.new_at) >= ttl && held.record.peer != *own;
+            let all = self.parts.iter().flat_map(|part| &part.held);
+            gone.extend(all.filter(|(_, held)| too_old(held)).map(|(peer, _)| peer.clone()));
+            for peer in &gone {
+                self.forget(now, peer);
+            }
+        }
+        self.next_end = self.soonest_end(now);
+        gone
+    }
+
+    fn soonest_end(&self, now: UnixMillis) -> UnixMillis {
+        let stones = self.tombstones.values().map(|tombstone| tombstone.until);
+        let held = self.parts.iter().flat_map(|part| part.held.values());
+        let ends = held.filter_map(|held| Some(held.new_at.after(self.ttl?)));
+        // This node's own record may be overdue: that is no reason to look again at once.
+        stones.chain(ends.filter(|end| *end > now)).min().unwrap_or(UnixMillis(u64::MAX))
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(self.parts.iter().map(|part| part.sum).collect())
+    }
+
+    /// What is held of the parts in which the digest of another node differs; at most `max`.
+    pub(crate) fn differing(&self, other: &Digest, max: usize) -> Vec<KnownRecord> {
+        if other.0.len() != self.parts.len() {
+            return Vec::new();
+        }
+        let parts = self.parts.iter().zip(&other.0).filter(|(part, sum)| part.sum != **sum);
+        let records = parts.flat_map(|(part, _)| &part.held);
+        let known = |(peer, held): (&PeerId, &Held)| KnownRecord {
+            peer: peer.clone(),
+            sequence: held.record.sequence,
+        };
+        records.map(known).take(max).collect()
+    }
+
+    /// Compares what another node holds of the parts that differ: what it has and is wanted, and what it lacks.
+    pub(crate) fn compare(&self, known: &[KnownRecord]) -> Difference {
+        let mut difference = Difference::default();
+        let mut theirs: BTreeMap<usize, BTreeMap<&PeerId, u64>> = BTreeMap::new();
+        for KnownRecord { peer, sequence } in known {
+            let ours = self.sequence(peer);
+            if ours.is_none_or(|ours| *sequence > ours) && *sequence <= MAX_SEQUENCE {
+                let room = ours.is_some() || self.len < self.max;
+                difference.wanted.extend(room.then(|| peer.clone()));
+            }
+            theirs.entry(Self::part_of(mark_of(peer))).or_default().insert(peer, *sequence);
+        }
+        for (part, theirs) in &theirs {
+            for (peer, held) in &self.parts[*part].held {
+                if theirs.get(peer).is_none_or(|sequence| *sequence < held.record.sequence) {
+                    difference.lacking.push(peer.clone());
+                }
+            }
+            // It holds a record of somebody who has said goodbye since.
+            let late = |(peer, sequence): &(&&PeerId, &u64)| {
+                let stone = self.tombstones.get(**peer);
+                stone.is_some_and(|stone| stone.goodbye.is_some() && stone.sequence > **sequence)
+            };
+            difference.lacking.extend(theirs.iter().filter(late).map(|(peer, _)| (*peer).clone()));
+        }
+        difference
+    }
+
+    /// All records, in no order that means anything.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Genuine> {
+        self.parts.iter().flat_map(|part| part.held.values().map(|held| &held.record))
+    }
+}
+
+/// What two nodes would tell each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// The other one has these, or newer ones of them.
+    pub(crate) wanted: Vec<PeerId>,
+    /// The other one lacks these, or has older ones of them.
+    pub(crate) lacking: Vec<PeerId>,
+}
+
+/// Whether two records of a peer differ in nothing that others must hear of at once.
+fn same_but_load(before: &Genuine, after: &Genuine) -> bool {
+    let (before, after) = (&*before.offers, &*after.offers);
+    std::ptr::eq(before, after)
+        || (before.agent == after.agent
+            && before.slots == after.slots
+            && before.addresses == after.addresses
+            && before.labels == after.labels
+            && before.tools == after.tools)
+}

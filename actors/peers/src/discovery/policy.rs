@@ -1,0 +1,190 @@
+//! To whom connections are opened: until enough peers are connected, and to whom it is worth trying.
+//!
+//! Everybody is known by gossip, so a node need not be connected with everybody: with a few dozen, drawn at random, the
+//! mesh holds together when many go at once. Calls to others open a connection when they are made.
+//!
+//! Who has enough connections still tries, now and then, somebody who has gone silent without a goodbye: after a network
+//! was cut in two and is whole again, both halves have all the connections they want, each within itself, and would
+//! otherwise never meet again.
+
+use super::book::{Book, Entry};
+use super::gossip::spread_by_a_fifth;
+use meshwork_proto::discovery::Source;
+use meshwork_proto::{PeerId, UnixMillis};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two looks at the whole book: what comes in a burst is looked at once.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often somebody silent is tried by who has enough connections.
+const BRIDGE_EVERY: Duration = Duration::from_secs(60);
+/// Most addresses without a peer id that wait for a try.
+const MAX_NAMELESS: usize = 64;
+/// Most addresses of a peer that are tried at a time.
+const TRIED_AT_ONCE: usize = 8;
+
+/// A connection to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dial {
+    /// None: whoever answers.
+    pub(crate) peer: Option<PeerId>,
+    /// The most promising first.
+    pub(crate) addresses: Vec<String>,
+    /// Who named the addresses, when no peer is known.
+    pub(crate) source: Source,
+}
+
+/// What becomes of connections.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    target: usize,
+    max_dials: usize,
+    in_flight: usize,
+    nameless: VecDeque<(Arc<str>, Source)>,
+    /// When to look again; none: when something changes.
+    next_look: Option<UnixMillis>,
+    last_look: UnixMillis,
+    next_bridge: UnixMillis,
+}
+
+impl Policy {
+    pub(crate) fn new(target: usize, max_dials: usize) -> Self {
+        Self {
+            target,
+            max_dials: max_dials.max(1),
+            in_flight: 0,
+            nameless: VecDeque::new(),
+            next_look: None,
+            last_look: UnixMillis(0),
+            next_bridge: UnixMillis(0),
+        }
+    }
+
+    /// Something changed that may make a connection possible or necessary.
+    pub(crate) fn stir(&mut self, now: UnixMillis) {
+        let soonest = self.last_look.after(LOOK_EVERY).max(now);
+        self.next_look = Some(self.next_look.map_or(soonest, |look| look.min(soonest)));
+    }
+
+    /// Addresses of which nobody says whose they are: each is tried once.
+    pub(crate) fn try_nameless(&mut self, now: UnixMillis, addresses: Vec<Arc<str>>, source: Source) {
+        for address in addresses {
+            let waiting = self.nameless.iter().any(|(known, _)| *known == address);
+            if !waiting && self.nameless.len() < MAX_NAMELESS {
+                self.nameless.push_back((address, source));
+            }
+        }
+        if !self.nameless.is_empty() {
+            self.stir(now);
+        }
+    }
+
+    /// Whether another connection is wanted.
+    pub(crate) fn wants_more(&self, linked: usize) -> bool {
+        linked + self.in_flight < self.target
+    }
+
+    pub(crate) fn next_due(&self) -> Option<UnixMillis> {
+        Some(self.next_look.map_or(self.next_bridge, |look| look.min(self.next_bridge)))
+    }
+
+    pub(crate) fn dials_in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// A connection that [`Policy::tick`] wanted was opened, or was not.
+    pub(crate) fn dial_ended(&mut self, now: UnixMillis) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.stir(now);
+    }
+
+    /// Chooses whom to connect to now.
+    pub(crate) fn tick(&mut self, now: UnixMillis, book: &mut Book, rng: &mut StdRng, out: &mut Vec<Dial>) {
+        if self.next_bridge <= now {
+            self.bridge(now, book, rng, out);
+        }
+        if self.next_look.is_none_or(|look| look > now) {
+            return;
+        }
+        (self.next_look, self.last_look) = (None, now);
+        let wanted = self.target.saturating_sub(book.linked().len() + self.in_flight);
+        let mut room = wanted.min(self.max_dials.saturating_sub(self.in_flight));
+        if room == 0 {
+            return;
+        }
+        for peer in self.candidates(now, book, rng, room) {
+            self.dial(peer, book, out);
+            room -= 1;
+        }
+        while room > 0
+            && let Some((address, source)) = self.nameless.pop_front()
+        {
+            out.push(Dial { peer: None, addresses: vec![address.to_string()], source });
+            (room, self.in_flight) = (room - 1, self.in_flight + 1);
+        }
+    }
+
+    fn dial(&mut self, peer: PeerId, book: &mut Book, out: &mut Vec<Dial>) {
+        let Some(entry) = book.get(&peer) else { return };
+        let best = entry.best_first().into_iter().take(TRIED_AT_ONCE);
+        let addresses = best.map(|known| known.text.to_string()).collect();
+        book.set_in_flight(&peer, true);
+        self.in_flight += 1;
+        out.push(Dial { peer: Some(peer), addresses, source: Source::Connection });
+    }
+
+    /// Tries one peer that has gone silent, when there are enough connections: else it has its turn anyway.
+    fn bridge(&mut self, now: UnixMillis, book: &mut Book, rng: &mut StdRng, out: &mut Vec<Dial>) {
+        self.next_bridge = now.after(spread_by_a_fifth(BRIDGE_EVERY, rng));
+        let linked = book.linked().len();
+        if linked < self.target || linked >= self.target.saturating_mul(2) || self.in_flight > 0 {
+            return;
+        }
+        let silent = book.iter().filter(|(_, entry)| {
+            entry.may_be_dialled()
+                && entry.is_proven()
+                && !entry.refused
+                && entry.dialling.not_before <= now
+                && book.is_silent(now, entry)
+        });
+        let drawn = silent.map(|(peer, _)| (rng.random::<u32>(), peer)).min();
+        if let Some(peer) = drawn.map(|(_, peer)| peer.clone()) {
+            self.dial(peer, book, out);
+        }
+    }
+
+    /// The best candidates, drawn at random among equals; notes when the next one is due.
+    fn candidates(&mut self, now: UnixMillis, book: &Book, rng: &mut StdRng, room: usize) -> Vec<PeerId> {
+        let mut due: Vec<(u8, u32, &PeerId)> = Vec::new();
+        let mut later: Option<UnixMillis> = None;
+        for (peer, entry) in book.iter().filter(|(_, entry)| entry.may_be_dialled()) {
+            let not_before = entry.dialling.not_before;
+            if not_before <= now {
+                due.push((class(entry), rng.random(), peer));
+            } else {
+                later = Some(later.map_or(not_before, |later| later.min(not_before)));
+            }
+        }
+        if due.len() > room {
+            due.select_nth_unstable(room - 1);
+            // Those that are left have their turn when a dial has ended.
+            due.truncate(room);
+        }
+        self.next_look = later;
+        due.into_iter().map(|(.., peer)| peer.clone()).collect()
+    }
+}
+
+/// Who is tried first: less is better.
+fn class(entry: &Entry) -> u8 {
+    match (entry.refused, entry.dialling.failures, entry.is_proven()) {
+        (false, 0, true) => 0,
+        (false, 0, false) => 1,
+        (false, _, true) => 2,
+        (false, _, false) => 3,
+        (true, ..) => 4,
+    }
+}

@@ -1,0 +1,7 @@
+//! Discovery as a whole: its parts joined, and the actor around them.
+
+mod actor;
+pub(crate) mod bench;
+mod joined;
+mod runner;
+mod stored;
