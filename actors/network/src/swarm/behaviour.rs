@@ -37,12 +37,12 @@ pub(crate) struct Behaviour {
     pub(crate) streams: streams::Behaviour,
 }
 
-/// Builds the swarm; libp2p's metrics of bandwidth go into `registry`.
+/// Builds the swarm, which is too large to be moved about; libp2p's metrics of bandwidth go into `registry`.
 pub(crate) fn build(
     identity: &NodeIdentity,
     options: &NetworkOptions,
     registry: &mut Registry,
-) -> Result<Swarm<Behaviour>, StartError> {
+) -> Result<Box<Swarm<Behaviour>>, StartError> {
     let setup = |problem: String| StartError::Setup { problem };
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(MAX_STREAMS);
@@ -77,10 +77,10 @@ pub(crate) fn build(
         }};
     }
     match transports()?.with_dns() {
-        Ok(builder) => Ok(finish!(builder)),
+        Ok(builder) => Ok(Box::new(finish!(builder))),
         Err(error) => {
             tracing::warn!(%error, "no DNS servers are configured: peers can be dialled by IP address only");
-            Ok(finish!(transports()?))
+            Ok(Box::new(finish!(transports()?)))
         }
     }
 }

@@ -176,7 +176,7 @@ impl Driver {
                 self.count_dial("failed");
                 let now = self.core.deps.clock.now();
                 for address in &addresses {
-                    self.keeper.failed(address, now);
+                    self.keeper.failed(address, expected, now);
                 }
                 Err(dial_error(name, expected, &error))
             }
@@ -222,9 +222,9 @@ impl Driver {
         let reached_self = matches!(error, DialError::LocalPeerId { .. });
         for address in &dial.addresses {
             if reached_self {
-                self.keeper.forget(address);
+                self.keeper.forget(address, dial.expected);
             } else {
-                self.keeper.failed(address, now);
+                self.keeper.failed(address, dial.expected, now);
             }
         }
         // The peer may have connected by itself meanwhile.

@@ -73,7 +73,7 @@ impl Outboxes {
 
 /// The swarm task's state.
 pub(crate) struct Driver {
-    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) swarm: Box<Swarm<Behaviour>>,
     pub(super) core: Arc<Core>,
     pub(super) table: PeerTable,
     pub(super) dials: Dials,
@@ -92,7 +92,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(
-        swarm: Swarm<Behaviour>,
+        swarm: Box<Swarm<Behaviour>>,
         core: Arc<Core>,
         commands: mpsc::Receiver<Command>,
         libp2p_metrics: Metrics,

@@ -1,5 +1,6 @@
 //! Which addresses are dialled again when their connection is lost, and when: exponential back-off with jitter.
 
+use crate::address;
 use libp2p::{Multiaddr, PeerId};
 use meshwork_kit::Backoff;
 use meshwork_proto::UnixMillis;
@@ -33,7 +34,7 @@ impl Keeper {
 
     /// Keeps an address that is being dialled now; false when there are as many as may be.
     pub(crate) fn add(&mut self, address: &Multiaddr, peer: Option<PeerId>) -> bool {
-        let key = address.to_string();
+        let key = key(address, peer);
         if let Some(kept) = self.kept.get_mut(&key) {
             kept.peer = peer.or(kept.peer);
             return true;
@@ -46,13 +47,13 @@ impl Keeper {
     }
 
     /// It led to this node itself.
-    pub(crate) fn forget(&mut self, address: &Multiaddr) {
-        self.kept.remove(&address.to_string());
+    pub(crate) fn forget(&mut self, address: &Multiaddr, peer: Option<PeerId>) {
+        self.kept.remove(&key(address, peer));
     }
 
     /// A connection to the address stands.
     pub(crate) fn reached(&mut self, address: &Multiaddr, peer: PeerId) {
-        if let Some(kept) = self.kept.get_mut(&address.to_string()) {
+        if let Some(kept) = self.kept.get_mut(&key(address, Some(peer))) {
             kept.peer = Some(peer);
             kept.due = None;
         }
@@ -67,8 +68,8 @@ impl Keeper {
     }
 
     /// A try failed.
-    pub(crate) fn failed(&mut self, address: &Multiaddr, now: UnixMillis) {
-        if let Some(kept) = self.kept.get_mut(&address.to_string()) {
+    pub(crate) fn failed(&mut self, address: &Multiaddr, peer: Option<PeerId>, now: UnixMillis) {
+        if let Some(kept) = self.kept.get_mut(&key(address, peer)) {
             kept.schedule(&self.backoff, &mut self.rng, now);
         }
     }
@@ -113,6 +114,14 @@ impl Keeper {
     }
 }
 
+/// Many peers have the same address through one relay.
+fn key(address: &Multiaddr, peer: Option<PeerId>) -> String {
+    match peer.filter(|_| address::is_relayed(address)) {
+        Some(peer) => address::with_peer(address, &peer),
+        None => address.to_string(),
+    }
+}
+
 impl Kept {
     fn schedule(&mut self, backoff: &Backoff, rng: &mut StdRng, now: UnixMillis) {
         self.attempt = self.attempt.saturating_add(1);
@@ -151,7 +160,7 @@ mod tests {
             now += delay;
             assert_eq!(keeper.due(UnixMillis(now), |_| false), [(home.clone(), Some(peer))]);
             assert!(keeper.due(UnixMillis(now), |_| false).is_empty(), "dialled twice");
-            keeper.failed(&home, UnixMillis(now));
+            keeper.failed(&home, Some(peer), UnixMillis(now));
         }
         keeper.admitted(peer);
         keeper.lost(peer, UnixMillis(now));
@@ -170,12 +179,27 @@ mod tests {
     }
 
     #[test]
+    fn peers_behind_one_relay_are_kept_apart() {
+        let mut keeper = keeper(10);
+        let (relay, first, second) = (PeerId::random(), PeerId::random(), PeerId::random());
+        let circuit: Multiaddr = format!("{}/p2p/{relay}/p2p-circuit", address(1)).parse().unwrap();
+        keeper.add(&circuit, Some(first));
+        keeper.add(&circuit, Some(second));
+        keeper.reached(&circuit, first);
+        keeper.failed(&circuit, Some(second), UnixMillis(0));
+        assert_eq!(keeper.due(UnixMillis(9000), |_| false), [(circuit.clone(), Some(second))]);
+        assert_eq!(keeper.counts(|peer| *peer == first), (2, 1));
+        keeper.forget(&circuit, Some(second));
+        assert_eq!(keeper.addresses(&first), [circuit]);
+    }
+
+    #[test]
     fn only_so_many_are_kept_and_ones_own_address_is_not() {
         let mut keeper = keeper(2);
         assert!(keeper.add(&address(1), None) && keeper.add(&address(2), None));
         assert!(!keeper.add(&address(3), None));
         assert!(keeper.add(&address(1), None), "known ones stay welcome");
-        keeper.forget(&address(1));
+        keeper.forget(&address(1), None);
         assert!(keeper.add(&address(3), None));
         assert_eq!(keeper.counts(|_| false), (2, 2));
     }

@@ -238,8 +238,11 @@ impl PeerTable {
         }
     }
 
-    /// Who is at the other end of a connection that this node opened to the address.
+    /// Who is at the other end of a connection that this node opened to the address. Through a relay it may lead to many.
     pub(crate) fn peer_at(&self, address: &Multiaddr) -> Option<PeerId> {
+        if address::is_relayed(address) {
+            return None;
+        }
         let found =
             self.open.values().find(|open| open.direction == Direction::Out && open.address == *address);
         found.map(|open| open.peer)

@@ -1,9 +1,12 @@
 //! Being reached: through relays, directly after that, and as others try it out.
 
-use super::world::{Node, eventually, member, quick, tcp};
-use crate::{NetworkOptions, NodeIdentity, ReachOptions, RelayLimits, StartError, prepare};
+use super::world::{Node, eventually, member, quic, quick, tcp};
+use crate::{
+    MeshSecret, NetworkOptions, NodeIdentity, ReachOptions, RelayLimits, StartError, Trust, prepare,
+};
 use meshwork_kit::Backoff;
 use meshwork_proto::transport::{CallError, Reachability};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 fn relay() -> ReachOptions {
@@ -39,26 +42,53 @@ fn transports(node: &Node, peer: &Node) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_listens_nowhere_is_reached_and_admitted_through_a_relay() {
-    let relay = start(relay(), tcp()).await;
-    let mut hidden = start(behind(&[&relay]), quick()).await;
-    let mut caller = Node::start(member(), quick()).await;
-    let address = circuit(&hidden, &relay).await;
-    assert_eq!(caller.dial(&address, 10_000).await.unwrap(), hidden.id());
-    caller.until_up(&hidden.id()).await;
-    hidden.until_up(&caller.id()).await;
-    caller.greet(&hidden.id()).await.unwrap();
-    hidden.greet(&caller.id()).await.unwrap();
-    eventually("both see the relay between them", || {
-        let seen = (transports(&caller, &hidden), transports(&hidden, &caller));
-        (seen == (vec!["relay"], vec!["relay"])).then_some(())
+    for options in [tcp(), quic()] {
+        let relay = start(relay(), options).await;
+        let mut hidden = start(behind(&[&relay]), quick()).await;
+        let mut caller = Node::start(member(), quick()).await;
+        let address = circuit(&hidden, &relay).await;
+        assert_eq!(caller.dial(&address, 10_000).await.unwrap(), hidden.id());
+        caller.until_up(&hidden.id()).await;
+        hidden.until_up(&caller.id()).await;
+        caller.greet(&hidden.id()).await.unwrap();
+        hidden.greet(&caller.id()).await.unwrap();
+        eventually("both see the relay between them", || {
+            let seen = (transports(&caller, &hidden), transports(&hidden, &caller));
+            (seen == (vec!["relay"], vec!["relay"])).then_some(())
+        })
+        .await;
+        let status = hidden.network.status().borrow().clone();
+        assert_eq!((status.relays.len(), status.relays[0].state), (1, "reserved"));
+        assert_eq!(hidden.network.core().metrics.reach.reservations_held.get(), 1);
+        assert_eq!(status.reachability, Reachability::Unknown, "a place at a relay is no way in");
+        let relayed = caller.network.core().metrics.connections.with_label_values(&["out", "relay"]);
+        assert_eq!(relayed.get(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_no_member_is_not_disconnected_like_other_strangers() {
+    let stranger = || {
+        let secret = MeshSecret::parse("not the secret of the tests").unwrap();
+        Trust { secret: Some(secret), ..Trust::default() }
+    };
+    let patient = |options| NetworkOptions { stranger_grace: Duration::from_secs(60), ..options };
+    let options = NetworkOptions { reach: relay(), ..patient(tcp()) };
+    let relay = Node::start(stranger(), options).await;
+    let hidden = start(behind(&[&relay]), tcp()).await;
+    circuit(&hidden, &relay).await;
+    // Another stranger that comes later has to go before long.
+    let other = Node::start(stranger(), patient(quick())).await;
+    let direct = hidden.network.addresses().into_iter().find(|address| !address.contains("p2p-circuit"));
+    other.dial(&direct.unwrap(), 10_000).await.unwrap_err();
+    eventually("a stranger is disconnected", || {
+        let closed = &hidden.network.core().metrics.connections_closed;
+        (closed.with_label_values(&["not_admitted"]).get() == 1).then_some(())
     })
     .await;
-    let status = hidden.network.status().borrow().clone();
-    assert_eq!((status.relays.len(), status.relays[0].state), (1, "reserved"));
-    assert_eq!(hidden.network.core().metrics.reach.reservations_held.get(), 1);
-    assert_eq!(status.reachability, Reachability::Unknown, "a place at a relay is no way in");
-    let relayed = caller.network.core().metrics.connections.with_label_values(&["out", "relay"]);
-    assert_eq!(relayed.get(), 1);
+    assert_eq!(transports(&hidden, &relay), ["tcp"]);
+    circuit(&hidden, &relay).await;
+    assert_eq!(hidden.network.core().metrics.reach.reservations.with_label_values(&["lost"]).get(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,17 +136,32 @@ async fn two_nodes_behind_a_relay_connect_directly_where_they_can() {
     let relay = start(relay(), tcp()).await;
     let punching = |reach: ReachOptions| ReachOptions { hole_punching: true, ..reach };
     let hidden = start(punching(behind(&[&relay])), tcp()).await;
-    let caller = start(punching(ReachOptions::default()), tcp()).await;
+    let mut caller = start(punching(ReachOptions::default()), tcp()).await;
     caller.dial(&relay.address(), 10_000).await.unwrap();
     let address = circuit(&hidden, &relay).await;
     let metrics = [&caller, &hidden].map(|node| node.network.core().metrics.reach.hole_punches.clone());
     assert_eq!(caller.dial(&address, 10_000).await.unwrap(), hidden.id());
+    caller.until_up(&hidden.id()).await;
     eventually("a direct connection", || transports(&caller, &hidden).contains(&"tcp").then_some(())).await;
     assert!(metrics.iter().map(|m| m.with_label_values(&["direct"]).get()).sum::<u64>() > 0);
-    // What is asked from now on does not go through the relay.
+    // What is asked from now on does not go through the relay, whose end is no loss to them.
+    let id = hidden.id();
+    let (answer, lost) = tokio::join!(caller.hang(&id, 2_000), async {
+        eventually("the request is there", || {
+            (hidden.service.held.load(Ordering::SeqCst) == 1).then_some(())
+        })
+        .await;
+        relay.stop().await;
+        eventually("only the direct connection is left", || {
+            (!transports(&caller, &hidden).contains(&"relay")).then_some(())
+        })
+        .await;
+        transports(&caller, &hidden)
+    });
+    assert!(matches!(answer, Err(CallError::Timeout { .. })), "{answer:?}");
+    assert!(!lost.is_empty() && lost.iter().all(|transport| *transport == "tcp"), "{lost:?}");
     caller.greet(&hidden.id()).await.unwrap();
-    let (session, table) = (caller.network.core().directory.get(&hidden.id()).unwrap(), caller.id());
-    assert!(session.role().is_some(), "{table} still admits its peer");
+    hidden.greet(&caller.id()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
