@@ -147,7 +147,8 @@ impl Contacts {
         }
         self.all.retain(|key, contact| {
             let dropped = !keys.contains(key) && contact.places.remove(place) && contact.places.is_empty();
-            !dropped
+            // A try that runs is waited for, or it would run beside another one if the place names it again.
+            !dropped || contact.state == ContactState::Dialling
         });
         (keys, skipped)
     }
@@ -237,8 +238,11 @@ impl Contacts {
         outcome: Outcome,
         rng: &mut impl Rng,
     ) -> Option<(Source, FoundPeer)> {
-        // A place may have dropped it while it was tried.
         let contact = self.all.get_mut(key)?;
+        if contact.is_dropped() {
+            self.all.remove(key);
+            return None;
+        }
         match outcome {
             Outcome::Reached { peer, address } => {
                 let learned = contact.learned(&peer, address.as_deref());
@@ -344,6 +348,11 @@ impl Contact {
     fn new(source: Source, how: How, places: BTreeSet<Place>, now: UnixMillis) -> Self {
         let state = ContactState::Waiting;
         Self { source, how, places, state, reached: None, attempts: 0, problem: None, next: Some(now) }
+    }
+
+    /// No place names it any more.
+    fn is_dropped(&self) -> bool {
+        matches!(self.how, How::Connect { .. }) && self.places.is_empty()
     }
 
     fn addresses(&self) -> BTreeSet<&String> {

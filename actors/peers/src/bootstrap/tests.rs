@@ -30,9 +30,11 @@ fn peer(text: &str) -> PeerId {
     text.parse().unwrap()
 }
 
+type Held = BTreeMap<Place, Result<Vec<String>, BootstrapError>>;
+
 /// What the places hold; a test changes it as the world changes.
 #[derive(Clone, Default)]
-struct Outside(Arc<Mutex<BTreeMap<Place, Result<Vec<String>, BootstrapError>>>>);
+struct Outside(Arc<Mutex<Held>>);
 
 impl Outside {
     fn holds(&self, place: Place, entries: &[&str]) {
@@ -61,7 +63,6 @@ impl Outside {
 }
 
 struct Setup {
-    world: World,
     ports: BootstrapPorts,
     dial: Option<Probe<DialPeer>>,
     connect: Option<Probe<ConnectPeer>>,
@@ -79,8 +80,7 @@ fn start(world: &World, options: BootstrapOptions, places: &Outside) -> Setup {
     let (ports, seed) = prepare();
     let registry = Registry::new();
     seed.start_with(world.supervision(), &registry, options, deps, places.reader()).unwrap();
-    let world = world.clone();
-    Setup { world, ports, dial: Some(dial), connect: Some(connect), found, connected: sender, registry }
+    Setup { ports, dial: Some(dial), connect: Some(connect), found, connected: sender, registry }
 }
 
 impl Setup {

@@ -197,7 +197,7 @@ pub(crate) fn other_name(runner: &str, own: &PeerId) -> String {
 /// The peers of entries that are not too old: the freshest first, each peer once, at most [`MAX_FOUND`], and not `own`.
 pub(crate) fn fresh(mut entries: Vec<(Duration, Entry)>, ttl: Duration, own: &PeerId) -> Vec<FoundPeer> {
     entries.retain(|(age, entry)| is_fresh(*age, ttl) && entry.peer != *own);
-    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    entries.sort_by_key(|(age, _)| *age);
     let mut seen = std::collections::BTreeSet::new();
     entries
         .into_iter()

@@ -131,6 +131,20 @@ fn a_place_that_does_not_name_a_contact_any_more_forgets_it_and_only_it() {
 }
 
 #[test]
+fn a_contact_that_is_dropped_while_it_is_tried_is_not_tried_beside_that_when_it_comes_back() {
+    let (mut table, mut rng) = (table(), rng());
+    let here = || vec![somebody("/ip4/10.0.0.1/tcp/1")];
+    table.merge(at(0), &place(), here());
+    assert_eq!(table.due(at(0)).len(), 1);
+    table.merge(at(1), &place(), vec![]);
+    table.merge(at(2), &place(), here());
+    assert!(table.due(at(2)).is_empty());
+    table.merge(at(3), &place(), vec![]);
+    table.tried(at(4), "/ip4/10.0.0.1/tcp/1", failed("nobody"), &mut rng);
+    assert!(table.views(at(4), None).is_empty(), "then it is forgotten");
+}
+
+#[test]
 fn this_node_itself_is_no_contact_by_its_id_nor_where_it_answered() {
     let (mut table, mut rng) = (table(), rng());
     let own = FoundPeer { peer: Some(peer(B)), addresses: vec!["/ip4/10.0.0.1/tcp/1".into()] };
