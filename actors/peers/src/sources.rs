@@ -3,6 +3,23 @@
 //! What a source gives are hints: discovery checks them, dials them and believes only what a connection proves. A source
 //! that fails is tried again after a back-off of its own and holds up nobody.
 
+pub(crate) mod address;
+mod dht;
+mod directory;
+pub(crate) mod entry;
+mod file_registry;
+mod github;
+mod public_dht;
+mod rendezvous;
+mod timestamp;
+
+pub use dht::{Dht, DhtOptions, capability_name};
+pub use directory::DirectoryPorts;
+pub use file_registry::{FileRegistry, FileRegistryOptions};
+pub use github::{Github, GithubConfigError, GithubOptions, GithubToken};
+pub use public_dht::{PublicDht, PublicDhtOptions, TASK_QUEUE_NAMESPACE};
+pub use rendezvous::{Rendezvous, RendezvousOptions};
+
 use futures::future::BoxFuture;
 use meshwork_kit::Backoff;
 use meshwork_proto::PeerId;

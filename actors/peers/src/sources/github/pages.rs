@@ -1,0 +1,95 @@
+//! The comments of the registry's issue, page by page, and only those pages again that have changed.
+
+use super::super::SourceError;
+use super::api::{Api, Method};
+use super::comment::{self, Comment};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The pages that were read last.
+#[derive(Debug)]
+pub(super) struct Pages {
+    max: u32,
+    known: BTreeMap<u32, Page>,
+    /// Whether these are all pages there are.
+    complete: bool,
+}
+
+#[derive(Debug)]
+struct Page {
+    etag: Option<String>,
+    comments: Vec<Comment>,
+    has_next: bool,
+    last: Option<u32>,
+}
+
+impl Pages {
+    pub(super) fn new(max: u32) -> Self {
+        Self { max: max.max(1), known: BTreeMap::new(), complete: false }
+    }
+
+    /// Another issue has other pages.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// Whether the last reading saw every comment.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// All marked comments; in an issue with too many pages, those on its last ones: new nodes are there.
+    pub(super) async fn read(
+        &mut self,
+        api: &Api,
+        path: &str,
+        registry: &str,
+    ) -> Result<Vec<Comment>, SourceError> {
+        let (mut has_next, last) = self.read_page(api, path, registry, 1).await?;
+        let first = match last {
+            Some(last) if last > self.max => {
+                tracing::debug!(pages = last, read = self.max, "the GitHub registry has many comments");
+                last - self.max + 1
+            }
+            _ => 2,
+        };
+        let mut page = first;
+        // The first page is one of them, unless it was only asked for how many there are.
+        let most = if first == 2 { self.max - 1 } else { self.max };
+        let end = first.saturating_add(most);
+        while page < end && has_next {
+            (has_next, _) = self.read_page(api, path, registry, page).await?;
+            page += 1;
+        }
+        self.complete = first == 2 && !has_next;
+        self.known.retain(|number, _| *number == 1 || (first..page).contains(number));
+        Ok(self.known.values().flat_map(|page| page.comments.iter().cloned()).collect())
+    }
+
+    /// Reads one page again if it has changed. Gives whether there is a next one, and which is the last.
+    async fn read_page(
+        &mut self,
+        api: &Api,
+        path: &str,
+        registry: &str,
+        number: u32,
+    ) -> Result<(bool, Option<u32>), SourceError> {
+        let etag = self.known.get(&number).and_then(|page| page.etag.clone());
+        let route = format!("{path}?per_page=100&page={number}");
+        let answer = api.send(Method::Get, &route, None, etag.as_deref()).await?;
+        if answer.is_unchanged()
+            && let Some(page) = self.known.get(&number)
+        {
+            return Ok((page.has_next, page.last));
+        }
+        let (etag, has_next, last) = (answer.etag(), answer.has_next(), answer.last_page());
+        let given = answer.json()?;
+        let given = given.as_array().map(Vec::as_slice).ok_or_else(|| {
+            SourceError::Malformed("GitHub answered with something else than a list of comments".into())
+        })?;
+        let parse = |value: &Value| comment::parse(registry, value);
+        let comments = given.iter().take(100).filter_map(parse).collect();
+        self.known.insert(number, Page { etag, comments, has_next, last });
+        Ok((has_next, last))
+    }
+}
