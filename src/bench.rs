@@ -1,4 +1,5 @@
-//! `meshwork bench`: two nodes on loopback, one kept connection, and what each operation costs.
+//! `meshwork bench`: what each operation of the queue costs between two nodes on loopback, over one kept connection
+//! ([`operations`]); and what being a mesh costs ([`mesh`]).
 //!
 //! The node under test is a process of its own with an empty store; the other node is this process, so that the
 //! CPU time of the first is that of serving only. Every figure comes with the disk's own rate of fsyncs, measured
@@ -7,11 +8,12 @@
 mod disk;
 mod drive;
 mod footprint;
+mod mesh;
 mod operations;
 mod report;
 
 use crate::child::ChildNode;
-use crate::cli::BenchArgs;
+use crate::cli::{BenchArgs, BenchPart};
 use crate::output::{Failure, Output};
 use meshwork_network::MeshClient;
 use meshwork_network::identity::NodeIdentity;
@@ -63,11 +65,26 @@ async fn measure(options: &BenchArgs, output: Output) -> Result<Report, BenchErr
     let parent = options.dir.clone().unwrap_or_else(std::env::temp_dir);
     let work = tempfile::Builder::new().prefix("meshwork-bench-").tempdir_in(&parent)?;
     let mut report = Report::new(options, disk::probe(work.path())?);
+    if options.measures(BenchPart::Queue) {
+        measure_queue(work.path(), options, output, &mut report).await?;
+    }
+    if options.measures(BenchPart::Mesh) {
+        report.mesh = Some(mesh::measure(work.path(), options, output).await?);
+    }
+    Ok(report)
+}
+
+async fn measure_queue(
+    work: &Path,
+    options: &BenchArgs,
+    output: Output,
+    report: &mut Report,
+) -> Result<(), BenchError> {
     let cells = (2 * operations::Operation::ALL.len() * IN_FLIGHT.len()) as u64;
     let mut progress = output.progress();
     for durability in ["fsync", "os"] {
         for in_flight in IN_FLIGHT {
-            let dir = work.path().join(format!("{durability}-{in_flight}"));
+            let dir = work.join(format!("{durability}-{in_flight}"));
             let mut bench = Bench::start(&dir, durability).await?;
             for operation in operations::Operation::ALL {
                 progress.say(format!("{durability}, {in_flight} in flight: {}", operation.name()));
@@ -79,9 +96,9 @@ async fn measure(options: &BenchArgs, output: Output) -> Result<Report, BenchErr
         }
     }
     progress.finish();
-    report.footprint = footprint::measure(work.path(), options, output).await?;
-    report.disk_after = disk::probe(work.path())?;
-    Ok(report)
+    report.footprint = footprint::measure(work, options, output).await?;
+    report.disk_after = disk::probe(work)?;
+    Ok(())
 }
 
 /// One node under test and the connection to it.

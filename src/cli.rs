@@ -18,7 +18,7 @@ mod stop;
 mod task;
 
 pub(crate) use node_args::{NodeArgs, RunArgs};
-pub(crate) use programs::{BenchArgs, DemoArgs, McpArgs};
+pub(crate) use programs::{BenchArgs, BenchPart, DemoArgs, McpArgs};
 
 use crate::client::{ClientOptions, DEFAULT_URL, NodeClient};
 use crate::config::Environment;

@@ -3,6 +3,7 @@
 use super::disk::DiskRate;
 use super::drive::Measured;
 use super::footprint::Footprint;
+use super::mesh::MeshReport;
 use crate::cli::BenchArgs;
 use crate::output::{Cell as Shown, Output, Table};
 use serde::Serialize;
@@ -59,6 +60,8 @@ pub(super) struct Report {
     pub(super) disk_after: DiskRate,
     pub(super) cells: Vec<Cell>,
     pub(super) footprint: Footprint,
+    /// None when it was not asked for.
+    pub(super) mesh: Option<MeshReport>,
 }
 
 impl Report {
@@ -72,6 +75,7 @@ impl Report {
             disk_after: DiskRate::default(),
             cells: Vec::new(),
             footprint: Footprint::default(),
+            mesh: None,
         }
     }
 
@@ -79,18 +83,24 @@ impl Report {
         let disk = |rate: &DiskRate| {
             format!("{:.0} fsyncs/s (p50 {} us, p99 {} us)", rate.fsyncs_per_second, rate.p50_us, rate.p99_us)
         };
-        format!(
-            "meshwork {}: two nodes on loopback, one kept connection, payload {} bytes, {} cores, {} s per cell\n\
-             disk before: {}\ndisk after:  {}\n{}\n\n{}",
-            self.version,
-            self.payload_bytes,
-            self.cores,
-            self.seconds_per_cell,
-            disk(&self.disk_before),
-            disk(&self.disk_after),
-            self.operations().render(output.is_coloured(), output.is_terminal()),
-            self.footprint_lines(),
-        )
+        let mut text = format!("meshwork {}, {} cores\n", self.version, self.cores);
+        if !self.cells.is_empty() {
+            let _ = write!(
+                text,
+                "two nodes on loopback, one kept connection, payload {} bytes, {} s per cell\n\
+                 disk before: {}\ndisk after:  {}\n{}\n\n{}\n",
+                self.payload_bytes,
+                self.seconds_per_cell,
+                disk(&self.disk_before),
+                disk(&self.disk_after),
+                self.operations().render(output.is_coloured(), output.is_terminal()),
+                self.footprint_lines(),
+            );
+        }
+        if let Some(mesh) = &self.mesh {
+            let _ = write!(text, "\n{}", mesh.text(output));
+        }
+        text
     }
 
     fn operations(&self) -> Table {

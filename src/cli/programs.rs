@@ -69,14 +69,27 @@ const BENCH_EXAMPLES: &str = "\
 Examples:
   meshwork bench                                 the table
   meshwork bench --json > bench.json             the same as JSON
-  meshwork bench --seconds 1 --tasks 0           a quick look
+  meshwork bench queue --seconds 1 --tasks 0     a quick look
+  meshwork bench mesh --nodes 50                 how soon nodes find each other
 
 Use a release build: `make bench` does.";
+
+/// What `bench` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BenchPart {
+    /// Operations of the task queue between two nodes, and what a node costs at rest
+    Queue,
+    /// How soon nodes find each other, by source and number, and what they say at rest
+    Mesh,
+}
 
 /// Arguments of `bench`.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 #[command(after_help = BENCH_EXAMPLES)]
 pub(crate) struct BenchArgs {
+    /// What to measure [default: everything]
+    #[arg(value_name = "PART", value_enum)]
+    pub(crate) parts: Vec<BenchPart>,
     /// How long each cell of the table runs
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = super::input::seconds)]
     pub(crate) seconds: f64,
@@ -86,10 +99,20 @@ pub(crate) struct BenchArgs {
     /// Tasks in the store for the figures of memory and start; 0 leaves them out
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub(crate) tasks: u64,
+    /// Most nodes of a mesh that is measured: each is a process of some 40 MiB
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(3..=1000))]
+    pub(crate) nodes: u32,
     /// Where the stores are put [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Also write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json_file: Option<PathBuf>,
+}
+
+impl BenchArgs {
+    /// Whether this part is to be measured.
+    pub(crate) fn measures(&self, part: BenchPart) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
 }

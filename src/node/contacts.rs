@@ -4,6 +4,8 @@
 //! finds its mesh again after a restart without it.
 
 use crate::config::NodeConfig;
+use meshwork_peers::bootstrap::FirstContact;
+use meshwork_proto::discovery::Source;
 use meshwork_proto::transport::PeerTarget;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -21,11 +23,10 @@ struct Contacts {
     invited_by: Vec<String>,
 }
 
-/// The first contacts, each once.
-pub(super) fn first(config: &NodeConfig) -> Vec<PeerTarget> {
+/// The first contacts, each once, and which of the two named it.
+pub(super) fn first(config: &NodeConfig) -> Vec<FirstContact> {
     let file = config.data().path().join("contacts.json");
-    let mut addresses = config.p2p.peers.clone();
-    match config.p2p.invitation() {
+    let invited = match config.p2p.invitation() {
         Some(invitation) => {
             let peer = invitation.peer;
             let invited: Vec<String> = invitation
@@ -35,12 +36,17 @@ pub(super) fn first(config: &NodeConfig) -> Vec<PeerTarget> {
                 .map(|address| format!("{address}/p2p/{peer}"))
                 .collect();
             keep(&file, &invited);
-            addresses.extend(invited);
+            invited
         }
-        None => addresses.extend(kept(&file)),
-    }
+        None => kept(&file),
+    };
     let mut seen = std::collections::BTreeSet::new();
-    addresses.into_iter().filter(|address| seen.insert(address.clone())).map(PeerTarget::Address).collect()
+    let configured = config.p2p.peers.iter().map(|address| (address, Source::Configured));
+    configured
+        .chain(invited.iter().map(|address| (address, Source::Invitation)))
+        .filter(|(address, _)| seen.insert(*address))
+        .map(|(address, source)| FirstContact { target: PeerTarget::Address(address.clone()), source })
+        .collect()
 }
 
 fn keep(file: &Path, invited: &[String]) {

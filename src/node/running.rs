@@ -12,6 +12,7 @@ use crate::config::{Effective, Environment, NodeConfig, NodeFile};
 use crate::output::{Failure, Output};
 use meshwork_kit::{Events, GiveUp, SupervisionChange, SupervisionEvent};
 use meshwork_network::Network;
+use meshwork_proto::discovery::SayGoodbye;
 use meshwork_proto::executor::{DrainExecutor, Drained};
 use meshwork_proto::node::Shutdown;
 use meshwork_proto::queue::{By, StartDraining, Stats};
@@ -27,6 +28,8 @@ use tokio::sync::{mpsc, watch};
 const SIGNAL_DRAIN: Duration = Duration::from_secs(10);
 /// Each part of the stop gets at most so long.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Saying goodbye, and taking entries out of registries, takes at most so long.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// Longest that reading the queue from disk may take.
 const LOAD_WITHIN: Duration = Duration::from_secs(600);
 
@@ -198,10 +201,21 @@ impl Node {
         }
     }
 
+    /// Peers hear that this node leaves, and forget it at once instead of after its time to live.
+    async fn say_goodbye(&self) {
+        let within_ms = u64::try_from(GOODBYE_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        let goodbye = SayGoodbye { within_ms };
+        match self.parts.ports.discovery.goodbye.ask(goodbye, GOODBYE_WITHIN + STOP_WITHIN).await {
+            Ok(heard) => tracing::debug!(heard, "said goodbye"),
+            Err(error) => tracing::warn!(%error, "left without goodbye: peers forget this node only in time"),
+        }
+    }
+
     /// Stops everything in the reverse order of its start; what does not end in time is named in the log.
     async fn stop(self) {
         self.phase.send_replace(Phase::Stopping);
         self.http.stop(STOP_WITHIN).await;
+        self.say_goodbye().await;
         self.parts.gateway.stop(STOP_WITHIN).await;
         if let Err(error) = self.parts.network.stop(STOP_WITHIN).await {
             tracing::warn!(%error, "network");

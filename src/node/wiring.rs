@@ -2,13 +2,13 @@
 
 use super::ground::Ground;
 use super::{NodeError, describe, shutdown};
-use super::{contacts, options};
+use super::{membership, options, secrets};
 use crate::config::{Environment, NodeConfig};
 use meshwork_gateway::{
     ArtifactPorts, DiscoveryPorts as GatewayDiscovery, ExecutorPorts as GatewayExecutor, Gateway,
     GatewayDeps, GatewayPorts, GatewaySeed, MembershipPorts, NodePorts, QueuePorts as GatewayQueue,
 };
-use meshwork_kit::{Backoff, Port};
+use meshwork_kit::Port;
 use meshwork_network::{Network, NetworkDeps, NetworkPorts, NetworkSeed};
 use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapOptions, BootstrapPorts, BootstrapSeed};
 use meshwork_peers::discovery::{self, DiscoveryDeps, DiscoveryOptions, DiscoveryPorts, DiscoverySeed};
@@ -17,12 +17,8 @@ use meshwork_proto::discovery::DescribeNode;
 use meshwork_proto::node::Shutdown;
 use meshwork_work::executor::{self, ExecutorDeps, ExecutorPorts, ExecutorSeed};
 use meshwork_work::queue::{self, QueueDeps, QueuePorts, QueueSeed};
-use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// How long one first contact may take, and the pauses between tries.
-const DIAL_WITHIN: Duration = Duration::from_secs(10);
-const DIAL_BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(500), Duration::from_secs(30));
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
 
 /// Every port of the node: they exist before anything runs, so they can be handed around in circles.
 #[derive(Clone)]
@@ -62,10 +58,15 @@ pub(super) async fn start(
     let (ports, seeds) = prepare(ground, config, environment)?;
     start_queue(ground, &ports, seeds.queue)?;
     start_executor(ground, config, &ports, seeds.executor)?;
-    start_discovery(ground, &ports, seeds.discovery);
+    start_discovery(ground, config, environment, &ports, seeds.discovery)?;
     let network = start_network(ground, &ports, seeds.network).await?;
-    start_bootstrap(ground, config, &ports, seeds.bootstrap);
-    let gateway = start_gateway(ground, &ports, shutdowns, seeds.gateway);
+    if let Some(file) = options::watched_secret_file(config) {
+        secrets::watch(&ground.runtime, file, ports.network.secrets.clone());
+    }
+    start_bootstrap(ground, config, environment, &ports, &network, seeds.bootstrap)?;
+    let clean_up = ReaperDeps { clean_up: ports.discovery.clean_up.clone() };
+    reaper::prepare().start(&ground.supervision, membership::reaper(config), clean_up);
+    let gateway = start_gateway(ground, config, &ports, shutdowns, seeds.gateway);
     Ok(Parts { network, gateway, ports })
 }
 
@@ -76,7 +77,7 @@ fn prepare(
 ) -> Result<(Ports, Seeds), NodeError> {
     let trust = options::trust(config)?;
     let (network, network_seed) =
-        meshwork_network::prepare(ground.identity.clone(), trust, options::network(config));
+        meshwork_network::prepare(ground.identity.clone(), trust, options::network(config, environment));
     let (queue, queue_seed) = queue::prepare(options::queue(config)).map_err(NodeError::of)?;
     let (executor, executor_seed) = executor::prepare(options::executor(config)).map_err(NodeError::of)?;
     let (discovery, discovery_seed) = discovery::prepare();
@@ -138,13 +139,31 @@ fn start_executor(
     Ok(())
 }
 
-fn start_discovery(ground: &Ground, ports: &Ports, seed: DiscoverySeed) {
+fn start_discovery(
+    ground: &Ground,
+    config: &NodeConfig,
+    environment: &Environment,
+    ports: &Ports,
+    seed: DiscoverySeed,
+) -> Result<(), NodeError> {
+    let (network, store) = (&ports.network, &ground.store.ports);
+    let directories = DirectoryPorts { look_up: network.look_up.clone(), enter: network.enter_self.clone() };
     let deps = DiscoveryDeps {
         clock: ground.clock.clone(),
-        call_peer: ports.network.call.clone(),
+        local_peer: ground.peer_id.clone(),
+        notary: Arc::new(ground.identity.clone()),
+        call_peer: network.call.clone(),
+        connect: network.connect.clone(),
+        disconnect: network.disconnect.clone(),
+        offence: network.offence.clone(),
         describe: describe_port(ground, ports),
+        commit: store.commit.clone(),
+        scan: store.scan.clone(),
+        sources: membership::sources(config, environment, &directories, &ground.clock)?,
     };
-    seed.start(&ground.supervision, DiscoveryOptions::default(), deps);
+    let options = membership::discovery(config, environment);
+    seed.start(&ground.supervision, &ground.registry, options, deps).map_err(NodeError::internal)?;
+    Ok(())
 }
 
 fn describe_port(ground: &Ground, ports: &Ports) -> Port<DescribeNode> {
@@ -173,18 +192,41 @@ async fn start_network(ground: &Ground, ports: &Ports, seed: NetworkSeed) -> Res
     seed.start(deps, &ground.registry).await.map_err(NodeError::of)
 }
 
-fn start_bootstrap(ground: &Ground, config: &NodeConfig, ports: &Ports, seed: BootstrapSeed) {
-    let options = BootstrapOptions {
-        peers: contacts::first(config),
-        dial_deadline: DIAL_WITHIN,
-        backoff: DIAL_BACKOFF,
-        seed: rand::random(),
+fn start_bootstrap(
+    ground: &Ground,
+    config: &NodeConfig,
+    environment: &Environment,
+    ports: &Ports,
+    network: &Network,
+    seed: BootstrapSeed,
+) -> Result<(), NodeError> {
+    let deps = BootstrapDeps {
+        dial: ports.network.dial.clone(),
+        connect: ports.network.connect.clone(),
+        found: ports.discovery.found.clone(),
+        connected: connected(ground, network),
     };
-    seed.start(&ground.supervision, options, BootstrapDeps { dial: ports.network.dial.clone() });
+    let options = membership::bootstrap(config, environment, &ground.peer_id);
+    seed.start(&ground.supervision, &ground.registry, options, deps).map_err(NodeError::internal)?;
+    Ok(())
+}
+
+/// How many admitted peers are connected, as it changes.
+fn connected(ground: &Ground, network: &Network) -> watch::Receiver<usize> {
+    let mut status = network.status();
+    let (changes, connected) = watch::channel(status.borrow().admitted);
+    ground.runtime.spawn(async move {
+        while status.changed().await.is_ok() {
+            let admitted = status.borrow_and_update().admitted;
+            changes.send_if_modified(|known| std::mem::replace(known, admitted) != admitted);
+        }
+    });
+    connected
 }
 
 fn start_gateway(
     ground: &Ground,
+    config: &NodeConfig,
     ports: &Ports,
     shutdowns: mpsc::Sender<Shutdown>,
     seed: GatewaySeed,
@@ -215,7 +257,7 @@ fn start_gateway(
             announce: discovery.announce.clone(),
             advertised: discovery.advertised.clone(),
         },
-        membership: membership_ports(ground, ports),
+        membership: membership_ports(ground, config, ports),
         artifacts: ArtifactPorts {
             put: store.put_artifact.clone(),
             read: store.read_artifact.clone(),
@@ -228,7 +270,7 @@ fn start_gateway(
     seed.start(GatewayDeps { node, local_peer: ground.peer_id.clone() }, &ground.supervision)
 }
 
-fn membership_ports(ground: &Ground, ports: &Ports) -> MembershipPorts {
+fn membership_ports(ground: &Ground, config: &NodeConfig, ports: &Ports) -> MembershipPorts {
     let (discovery, bootstrap, network) = (&ports.discovery, &ports.bootstrap, &ports.network);
     MembershipPorts {
         members: discovery.members.clone(),
@@ -239,7 +281,7 @@ fn membership_ports(ground: &Ground, ports: &Ports) -> MembershipPorts {
         forget: discovery.forget.clone(),
         bootstrap: bootstrap.now.clone(),
         contacts: bootstrap.contacts.clone(),
-        public_ip: public_ip::serve(&ground.runtime, PublicIpOptions::default()),
+        public_ip: public_ip::serve(&ground.runtime, membership::public_ip(config)),
         revoke: network.revoke.clone(),
         open_pairing: network.open_pairing.clone(),
         pair_with: network.pair_with.clone(),
