@@ -1,9 +1,10 @@
 //! The mesh's network: the only code that names libp2p.
 //!
-//! A node has an [`identity`] (an ed25519 key) and a [`trust`] (the mesh secret, and peers allowed by name). It connects
+//! A node has an [`identity`] (an ed25519 key) and a [`trust`] (the mesh secrets, and peers allowed by name). It connects
 //! over TCP with Noise and Yamux, or QUIC; two connected peers decide on one another in a handshake (`admission`), and
 //! only peers that admit each other exchange requests: each side opens one stream for its own (`link`) and serves the
-//! other's (`serve`), many in flight on each.
+//! other's (`serve`), many in flight on each. A new node may get the secret with a short code (`pairing`); who was revoked
+//! (`revoked`) or misbehaves (`score`) is kept out.
 //!
 //! The swarm runs in a tokio task of its own, not in an actor: nothing is awaited in its loop, and a slow actor cannot
 //! hold it up. Others reach the network through [`NetworkPorts`], and it reaches them through [`NetworkDeps`]:
@@ -19,6 +20,7 @@ mod address;
 mod admission;
 mod call;
 mod client;
+mod connecting;
 mod error;
 mod fetch;
 pub mod identity;
@@ -28,10 +30,14 @@ mod network;
 mod notary;
 mod notify;
 mod options;
+mod pairing;
 mod pipe;
 mod private_file;
+mod revoked;
+mod score;
 mod serve;
 mod session;
+mod shared;
 mod status;
 mod swarm;
 #[cfg(test)]
@@ -45,5 +51,6 @@ pub use metrics::NetworkMetrics;
 pub use network::{Network, NetworkDeps, NetworkPorts, NetworkSeed, prepare};
 pub use options::NetworkOptions;
 pub use private_file::PrivateFileError;
+pub use revoked::RevocationsError;
 pub use status::{ConnectionStatus, NetworkStatus};
-pub use trust::{MeshSecret, SecretError, Trust};
+pub use trust::{MeshSecret, MeshSecrets, SecretError, Trust};

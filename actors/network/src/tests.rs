@@ -2,8 +2,15 @@
 //! it must: [`world::eventually`] looks again and again, with patience.
 
 mod artifacts;
+mod candidates;
 mod connections;
+mod misbehaving;
+mod old_node;
+mod pairing;
 mod requests;
+mod revoking;
+mod secrets;
 mod starting;
 mod trusting;
+mod versions;
 mod world;

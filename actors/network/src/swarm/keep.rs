@@ -50,6 +50,11 @@ impl Keeper {
         self.kept.remove(&address.to_string());
     }
 
+    /// The peer is not to be dialled any more.
+    pub(crate) fn forget_peer(&mut self, peer: &PeerId) {
+        self.kept.retain(|_, kept| kept.peer.as_ref() != Some(peer));
+    }
+
     /// A connection to the address stands.
     pub(crate) fn reached(&mut self, address: &Multiaddr, peer: PeerId) {
         if let Some(kept) = self.kept.get_mut(&address.to_string()) {
@@ -167,6 +172,18 @@ mod tests {
         assert!(keeper.due(UnixMillis(5000), |connected| *connected == peer).is_empty());
         keeper.lost(peer, UnixMillis(5000));
         assert_eq!(keeper.due(UnixMillis(9000), |_| false).len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_is_forgotten_is_not_dialled_again() {
+        let mut keeper = keeper(10);
+        let (gone, other) = (PeerId::random(), PeerId::random());
+        keeper.add(&address(1), Some(gone));
+        keeper.add(&address(2), Some(other));
+        keeper.forget_peer(&gone);
+        keeper.lost(gone, UnixMillis(0));
+        keeper.lost(other, UnixMillis(0));
+        assert_eq!(keeper.due(UnixMillis(9000), |_| false), [(address(2), Some(other))]);
     }
 
     #[test]
