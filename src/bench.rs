@@ -17,7 +17,7 @@ use crate::cli::{BenchArgs, BenchPart};
 use crate::output::{Failure, Output};
 use meshwork_network::MeshClient;
 use meshwork_network::identity::NodeIdentity;
-use meshwork_network::trust::MeshSecret;
+use meshwork_network::trust::MeshSecrets;
 use meshwork_proto::{MeshError, WorkerId};
 use report::{Cell, Report};
 use std::path::Path;
@@ -113,7 +113,7 @@ impl Bench {
     /// Starts a node that runs no tasks itself, and connects to it.
     pub(crate) async fn start(dir: &Path, durability: &str) -> Result<Self, BenchError> {
         let secret_file = dir.with_extension("secret");
-        let secret = MeshSecret::load_or_create(&secret_file).map_err(std::io::Error::other)?;
+        let secrets = MeshSecrets::load_or_create(&secret_file).map_err(std::io::Error::other)?;
         let secret_arg = secret_file.display().to_string();
         let args = [
             "--durability",
@@ -126,7 +126,7 @@ impl Bench {
         let node = ChildNode::start(dir, &args).await?;
         let identity = NodeIdentity::generate();
         let worker = WorkerId::of_peer(&identity.peer_id(), 1);
-        let client = MeshClient::connect(identity, secret, &node.address(), WITHIN)
+        let client = MeshClient::connect(identity, secrets, &node.address(), WITHIN)
             .await
             .map_err(|error| MeshError::from_coded(&error))?;
         Ok(Self { node, client: Arc::new(client), worker })

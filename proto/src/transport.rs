@@ -10,7 +10,7 @@ pub use reach::{
 };
 pub use trust::{
     ListShutOut, Offence, OpenPairing, PairError, PairWith, PairedWith, PairingOffer, ReportOffence,
-    RevokeError, RevokePeer, Revoked, ShutOut,
+    RevokeError, RevokePeer, Revoked, SecretsError, SecretsSet, SetSecrets, ShutOut,
 };
 
 use crate::wire::{MeshReply, MeshRequest};

@@ -9,6 +9,7 @@
 //! | `/meshwork/2` | all: membership was added |
 
 pub mod admission;
+pub mod pairing;
 
 use crate::artifact::ArtifactPiece;
 use crate::bootstrap::{BootstrapNow, BootstrapReport, ContactView, GetPublicIp, ListContacts, PublicIp};
@@ -32,7 +33,9 @@ pub const MESHWORK_PROTOCOL: &str = "/meshwork/2";
 /// Protocol id of the version before: the same frames, with fewer requests.
 pub const MESHWORK_PROTOCOL_1: &str = "/meshwork/1";
 /// Protocol id of the handshake that admits a connection.
-pub const ADMISSION_PROTOCOL: &str = "/meshwork/admit/1";
+pub const ADMISSION_PROTOCOL: &str = "/meshwork/admit/2";
+/// Protocol id of the version before: the same frames, with one proof.
+pub const ADMISSION_PROTOCOL_1: &str = "/meshwork/admit/1";
 /// Largest frame, in bytes: an inline payload or an artifact piece, and room around it.
 pub const MAX_WIRE_FRAME: usize = 4 * 1024 * 1024;
 

@@ -4,11 +4,11 @@ use super::node_args::NodeArgs;
 use crate::config::{DataDir, Effective, Environment, NodeConfig, NodeFile};
 use crate::output::{Exit, Failure, Output};
 use meshwork_network::identity::NodeIdentity;
-use meshwork_network::trust::MeshSecret;
+use meshwork_network::trust::{MeshSecret, MeshSecrets, SecretError};
 use meshwork_proto::invite::Invitation;
 use meshwork_proto::{ErrorCode, PeerId};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const ID_EXAMPLES: &str = "\
 Examples:
@@ -175,17 +175,30 @@ fn without_peer(address: &str, peer: &PeerId) -> Result<String, Failure> {
     }
 }
 
-/// The mesh secret that the node in this data directory uses: given in the configuration, or its own.
+/// The mesh secret that the node in this data directory shows: given in the configuration, or its own.
 fn secret(config: &NodeConfig) -> Result<MeshSecret, Failure> {
-    let coded = |error| Failure::from_coded(&error);
+    shown_secret(config).map_err(|error| Failure::from_coded(&error))
+}
+
+fn shown_secret(config: &NodeConfig) -> Result<MeshSecret, SecretError> {
+    let kept = config.data().mesh_secret();
+    let first = |path: &Path| {
+        let missing = SecretError::Missing { path: path.to_owned() };
+        MeshSecrets::load(path)?.shown().cloned().ok_or(missing)
+    };
     if let Some(invitation) = config.p2p.invitation() {
-        return MeshSecret::from_bytes(&invitation.secret).map_err(coded);
+        let invited = MeshSecret::from_bytes(&invitation.secret)?;
+        // The mesh may have changed its secret since the invitation.
+        return if MeshSecrets::load(&kept).is_ok_and(|kept| kept.contains(&invited)) {
+            first(&kept)
+        } else {
+            Ok(invited)
+        };
     }
-    if let Some(text) = &config.p2p.mesh_secret {
-        return MeshSecret::parse(text.expose()).map_err(coded);
+    match &config.p2p.mesh_secret {
+        Some(text) => MeshSecret::parse(text.expose()),
+        None => first(config.p2p.mesh_secret_file.as_ref().unwrap_or(&kept)),
     }
-    let path = config.p2p.mesh_secret_file.clone().unwrap_or_else(|| config.data().mesh_secret());
-    MeshSecret::load(&path).map_err(coded)
 }
 
 #[cfg(test)]
@@ -196,7 +209,7 @@ mod tests {
 
     fn node_in(dir: &DataDir) -> PeerId {
         let peer = identity(dir, true).unwrap();
-        MeshSecret::load_or_create(&dir.mesh_secret()).unwrap();
+        MeshSecrets::load_or_create(&dir.mesh_secret()).unwrap();
         let listen =
             ["/ip4/127.0.0.1/tcp/4001", "/ip4/192.0.2.7/tcp/4001"].map(|base| format!("{base}/p2p/{peer}"));
         let file =

@@ -28,7 +28,13 @@ impl DataDir {
         self.0.join("identity.key")
     }
 
-    /// The mesh secret that was made at the first start or came with an invitation, mode 0600.
+    /// The peers that were revoked, mode 0600.
+    #[must_use]
+    pub(crate) fn revoked(&self) -> PathBuf {
+        self.0.join("revoked.json")
+    }
+
+    /// The mesh secrets, one on each line: made at the first start, or come with an invitation or a pairing; mode 0600.
     #[must_use]
     pub(crate) fn mesh_secret(&self) -> PathBuf {
         self.0.join("mesh.secret")

@@ -114,8 +114,9 @@ fn compress_tool(plan: &Plan, program: &Path) -> serde_json::Value {
 /// An invitation to the owner: made from its data directory, as `meshwork invite` does.
 fn invite(owner: &ChildNode) -> Result<String, Failure> {
     let data = crate::config::DataDir::at(&owner.data_dir);
-    let secret = meshwork_network::trust::MeshSecret::load_or_create(&data.mesh_secret())
+    let secrets = meshwork_network::trust::MeshSecrets::load_or_create(&data.mesh_secret())
         .map_err(|error| Failure::internal(error.to_string()))?;
+    let secret = secrets.shown().ok_or_else(|| Failure::internal("the owner has no mesh secret".into()))?;
     let peer = owner.ready.peer_id.parse().map_err(|error| Failure::internal(format!("{error}")))?;
     let address = owner.address();
     let address = address.split("/p2p/").next().unwrap_or(&address).to_owned();

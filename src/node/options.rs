@@ -4,12 +4,12 @@ use super::NodeError;
 use crate::config::{self, Environment, NodeConfig, ToolConfig, UpstreamConfig};
 use meshwork_gateway::{GatewayOptions, HttpOptions, UpstreamOptions};
 use meshwork_network::NetworkOptions;
-use meshwork_network::trust::{MeshSecret, SecretError, Trust};
+use meshwork_network::trust::{MeshSecret, MeshSecrets, SecretError, Trust};
 use meshwork_proto::Json;
 use meshwork_storage::{Durability, StoreOptions};
 use meshwork_work::executor::{ExecutorOptions, ProcessTool};
 use meshwork_work::queue::QueueOptions;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
@@ -32,43 +32,28 @@ pub(super) fn store(config: &NodeConfig) -> StoreOptions {
 
 /// Whom to trust: the secret comes with an invitation, from the configuration, from a file, or is made at the first start.
 pub(super) fn trust(config: &NodeConfig) -> Result<Trust, NodeError> {
-    let secret = secret(config).map_err(NodeError::of)?;
     Ok(Trust {
-        secret: Some(secret),
+        secrets: secrets(config).map_err(NodeError::of)?,
         allow: config.p2p.allow.iter().cloned().collect(),
         admins: config.p2p.admin.iter().cloned().collect(),
     })
 }
 
-fn secret(config: &NodeConfig) -> Result<MeshSecret, SecretError> {
+fn secrets(config: &NodeConfig) -> Result<MeshSecrets, SecretError> {
     let p2p = &config.p2p;
-    let kept = config.data().mesh_secret();
     if let Some(invitation) = p2p.invitation() {
-        let secret = MeshSecret::from_bytes(&invitation.secret)?;
-        keep(&secret, &kept)?;
-        Ok(secret)
+        // Kept, so that the node comes back without the invitation.
+        MeshSecret::from_bytes(&invitation.secret)?.keep(&config.data().mesh_secret())
     } else if let Some(text) = &p2p.mesh_secret {
-        MeshSecret::parse(text.expose())
-    } else if let Some(file) = &p2p.mesh_secret_file {
-        MeshSecret::load_or_create(file)
+        Ok(MeshSecret::parse(text.expose())?.into())
     } else {
-        MeshSecret::load_or_create(&kept)
+        MeshSecrets::load_or_create(&secret_file(config))
     }
 }
 
-/// Keeps the secret of an invitation, so that the node comes back without it. A directory that had another secret now
-/// belongs to the mesh it was invited to.
-fn keep(secret: &MeshSecret, kept: &Path) -> Result<(), SecretError> {
-    if secret.save(kept)? || MeshSecret::load(kept).is_ok_and(|had| had.expose() == secret.expose()) {
-        return Ok(());
-    }
-    // The old one goes only when the new one cannot be lost any more; a start in between makes neither a mesh nor a leak.
-    let replacement = kept.with_extension("joining");
-    secret.save(&replacement)?;
-    if let Err(error) = std::fs::rename(&replacement, kept) {
-        tracing::warn!(%error, "the invitation's secret is not kept: give the invitation again at the next start");
-    }
-    Ok(())
+/// Where the mesh secrets of the node are, unless they come from the configuration itself.
+fn secret_file(config: &NodeConfig) -> PathBuf {
+    config.p2p.mesh_secret_file.clone().unwrap_or_else(|| config.data().mesh_secret())
 }
 
 pub(super) fn network(config: &NodeConfig) -> NetworkOptions {
@@ -76,6 +61,8 @@ pub(super) fn network(config: &NodeConfig) -> NetworkOptions {
         listen: config.p2p.listen.clone(),
         external: config.p2p.external.clone(),
         seed: rand::random(),
+        secret_file: Some(secret_file(config)),
+        revoked_file: Some(config.data().revoked()),
         ..NetworkOptions::default()
     }
 }

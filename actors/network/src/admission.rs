@@ -44,6 +44,18 @@ pub(crate) enum AdmissionError {
     Open(String),
 }
 
+impl AdmissionError {
+    /// Whether an honest peer could not have caused it. Time-outs, closed streams and other versions are nobody's fault.
+    pub(crate) fn is_offence(&self) -> bool {
+        match self {
+            Self::Handshake(HandshakeError::Version { .. }) => false,
+            Self::Handshake(_) | Self::Codec(_) => true,
+            Self::Pipe(error) => error.is_offence(),
+            Self::Ended | Self::Timeout(_) | Self::Unsupported | Self::Open(_) => false,
+        }
+    }
+}
+
 impl From<FrameError> for AdmissionError {
     fn from(error: FrameError) -> Self {
         Self::Pipe(error.into())

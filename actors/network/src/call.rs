@@ -2,56 +2,32 @@
 //! within one deadline. Also asking this node itself, which needs no network.
 
 use crate::address::{self, Endpoint};
-use crate::link::{Answer, Link, LinkError};
-use crate::metrics::{Direction, NetworkMetrics};
-use crate::options::NetworkOptions;
+use crate::admission::logic::UNSAID;
+use crate::link::{Answer, Link, LinkError, version_of};
+use crate::metrics::Direction;
 use crate::pipe::FramePipe;
-use crate::session::{Directory, PeerSession, Standing, locked};
-use crate::status::NetworkStatus;
-use crate::swarm::{Command, Connected, OpenStreamError, Target};
-use crate::trust::Trust;
-use crate::{NetworkDeps, identity::NodeIdentity};
+use crate::session::{PeerSession, Refusal, Standing};
+use crate::shared::Core;
+use crate::swarm::{Command, Connected, OpenStreamError, OpenedStream, Target, Until};
 use libp2p::StreamProtocol;
 use meshwork_kit::AskError;
 use meshwork_proto::codec::{CodecError, encode_wire};
 use meshwork_proto::transport::{
-    CallError, CallPeer, DialPeer, LocalPeer, PeerAnswer, PeerTarget, ServeRequest,
+    AddressFailure, CallError, CallPeer, ConnectError, DialPeer, Offence, PeerAnswer, PeerTarget,
+    ServeRequest,
 };
-use meshwork_proto::wire::{MAX_WIRE_FRAME, MESHWORK_PROTOCOL, MeshReply, MeshRequest, WireFrame};
-use meshwork_proto::{Caller, Coded, ErrorCode, MeshError, PeerId, UnixMillis};
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::{Arc, Mutex};
+use meshwork_proto::wire::admission::{NOT_ADMITTED, shown_reason};
+use meshwork_proto::wire::{
+    MAX_WIRE_FRAME, MESHWORK_PROTOCOL, MESHWORK_PROTOCOL_1, MeshReply, MeshRequest, WireFrame,
+};
+use meshwork_proto::{Caller, Coded, ErrorCode, MeshError, PeerId};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Longest time that a call may take, whatever deadline it names.
 const MAX_WITHIN: Duration = Duration::from_secs(3600);
-/// One log line about a refused peer in this time.
-const REFUSAL_LOG_EVERY: Duration = Duration::from_secs(60);
-/// Peers about which the time of the last such line is kept.
-const MAX_REFUSALS_KEPT: usize = 1024;
-
-/// What all tasks of the network share.
-pub(crate) struct Core {
-    pub(crate) local: PeerId,
-    pub(crate) identity: NodeIdentity,
-    pub(crate) options: NetworkOptions,
-    pub(crate) trust: Arc<Trust>,
-    pub(crate) directory: Directory,
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) deps: NetworkDeps,
-    pub(crate) metrics: NetworkMetrics,
-    pub(crate) listening: watch::Sender<LocalPeer>,
-    pub(crate) status: watch::Sender<NetworkStatus>,
-    pub(crate) stopping: CancellationToken,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) refusals_logged: Mutex<BTreeMap<PeerId, UnixMillis>>,
-}
-
 /// A deadline and how long it was when it was set, for error messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
@@ -81,18 +57,6 @@ enum Callee {
 }
 
 impl Core {
-    /// A task that ends when the network stops.
-    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let stopping = self.stopping.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => {}
-                () = task => {}
-            }
-        });
-    }
-
     /// Serves [`CallPeer`].
     pub(crate) async fn call(self: &Arc<Self>, call: CallPeer) -> Result<PeerAnswer, CallError> {
         let deadline = Deadline::in_ms(call.deadline_ms);
@@ -116,24 +80,6 @@ impl Core {
         }
     }
 
-    /// Whether the refusal of a peer is worth a line in the log now.
-    pub(crate) fn may_log_refusal(&self, peer: &PeerId) -> bool {
-        let now = self.deps.clock.now();
-        let recent = |at: &UnixMillis| now.since(*at) < REFUSAL_LOG_EVERY;
-        let mut logged = locked(&self.refusals_logged);
-        if logged.get(peer).is_some_and(recent) {
-            return false;
-        }
-        if logged.len() >= MAX_REFUSALS_KEPT {
-            logged.retain(|_, at| recent(at));
-            if logged.len() >= MAX_REFUSALS_KEPT {
-                return false;
-            }
-        }
-        logged.insert(peer.clone(), now);
-        true
-    }
-
     async fn find(&self, target: &PeerTarget, deadline: Deadline) -> Result<Callee, CallError> {
         // The usual case: by id, connected, admitted.
         if let PeerTarget::Id(peer) = target
@@ -149,7 +95,7 @@ impl Core {
     }
 
     /// The target as the swarm knows it; `None` is this node itself.
-    fn remote_target(&self, target: &PeerTarget) -> Result<Option<Target>, CallError> {
+    pub(crate) fn remote_target(&self, target: &PeerTarget) -> Result<Option<Target>, CallError> {
         match target {
             PeerTarget::Id(peer) if *peer == self.local => Ok(None),
             PeerTarget::Id(peer) => match address::libp2p_id(peer) {
@@ -176,7 +122,8 @@ impl Core {
         }
     }
 
-    fn listens_on(&self, endpoint: &Endpoint) -> bool {
+    /// Whether this node itself is at the address, as far as it knows.
+    pub(crate) fn listens_on(&self, endpoint: &Endpoint) -> bool {
         let own = address::with_peer(&endpoint.address, &self.identity.libp2p_id());
         self.listening.borrow().listen.contains(&own)
     }
@@ -189,25 +136,43 @@ impl Core {
         keep: bool,
         deadline: Deadline,
     ) -> Result<Callee, CallError> {
+        match self.reach(&target.to_string(), remote, keep, Until::Admitted, deadline).await {
+            Ok(Connected::Local) => Ok(Callee::Local),
+            Ok(Connected::Peer(session, _)) => Ok(Callee::Peer(session)),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    /// A connection to the target, which the asker calls by this name.
+    pub(crate) async fn reach(
+        &self,
+        name: &str,
+        remote: Target,
+        keep: bool,
+        until: Until,
+        deadline: Deadline,
+    ) -> Result<Connected, ConnectError> {
         let expected = remote.peer().map(|id| address::peer_of(&id));
+        let tried = remote.addresses();
         let (reply, connected) = oneshot::channel();
-        let command = Command::Connect { target: remote, name: target.to_string(), keep, reply };
+        let command = Command::Connect { target: remote, name: name.to_owned(), keep, until, reply };
         let connecting = async {
-            self.commands.send(command).await.map_err(|_| stopping(target))?;
-            connected.await.unwrap_or_else(|_| Err(stopping(target)))
+            self.commands.send(command).await.map_err(|_| stopping(name))?;
+            connected.await.unwrap_or_else(|_| Err(stopping(name)))
         };
         match timeout_at(deadline.at, connecting).await {
-            Ok(Ok(Connected::Local)) => Ok(Callee::Local),
-            Ok(Ok(Connected::Peer(session))) => Ok(Callee::Peer(session)),
-            Ok(Err(error)) => Err(error),
-            Err(_) => match expected.and_then(|peer| self.directory.get(&peer)) {
-                // Connected, but the handshake did not end in time.
-                Some(_) => Err(deadline.timeout(target)),
-                None => Err(CallError::Unreachable {
-                    target: target.to_string(),
-                    problem: format!("no connection within {} ms", deadline.ms),
-                }),
-            },
+            Ok(connected) => connected,
+            // Connected, but the handshake did not end in time.
+            Err(_) if expected.is_some_and(|peer| self.directory.get(&peer).is_some()) => {
+                Err(failed(deadline.timeout(name)))
+            }
+            Err(_) => {
+                let problem = format!("no connection within {} ms", deadline.ms);
+                let silent = |address: String| (address, AddressFailure::Unreachable(problem.clone()));
+                let failed = tried.into_iter().map(silent).collect();
+                let error = CallError::Unreachable { target: name.to_owned(), problem };
+                Err(ConnectError { error, failed })
+            }
         }
     }
 
@@ -236,6 +201,7 @@ impl Core {
                 return Err(CallError::Busy { peer: peer.clone(), limit: self.options.max_requests_out });
             }
         };
+        let (since, name) = (request.since(), request.name());
         let id = session.next_request_id();
         // Rounded up: the other side must not give up first.
         let deadline_ms = u64::try_from(deadline.left().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
@@ -245,6 +211,9 @@ impl Core {
         let mut answer = Err(LinkError::NotSent);
         for _ in 0..2 {
             let link = self.link(session, deadline).await?;
+            if since > link.version {
+                return Err(too_old(peer, name, link.version));
+            }
             answer = link.ask(id, frame.clone(), deadline.at).await;
             if !matches!(answer, Err(LinkError::NotSent)) {
                 break;
@@ -276,36 +245,60 @@ impl Core {
     }
 
     async fn open_link(self: &Arc<Self>, session: &Arc<PeerSession>) -> Result<Arc<Link>, CallError> {
-        let lost = || CallError::ConnectionLost(session.peer.clone());
-        let (reply, opened) = oneshot::channel();
-        let protocol = StreamProtocol::new(MESHWORK_PROTOCOL);
-        let command = Command::Open { peer: session.remote, protocol, reply };
-        self.commands.send(command).await.map_err(|_| lost())?;
-        let stream = match opened.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(OpenStreamError::Unsupported)) => return Err(CallError::Protocol(session.peer.clone())),
-            Ok(Err(OpenStreamError::Io(problem))) => {
-                return Err(CallError::Unreachable { target: session.peer.to_string(), problem });
-            }
-            Err(_) => return Err(lost()),
-        };
+        let (protocol, stream) = self.open(session, &[MESHWORK_PROTOCOL, MESHWORK_PROTOCOL_1]).await?;
         let pipe = FramePipe::new(stream, MAX_WIRE_FRAME, self.metrics.traffic());
-        let (link, task) = Link::new(pipe, session.peer.clone());
+        let (core, peer) = (Arc::clone(self), session.peer.clone());
+        let offence = move || core.report(&peer, Offence::BadFrame);
+        let (link, task) = Link::new(pipe, version_of(&protocol), session.peer.clone(), offence);
         self.spawn(task);
         session.set_link(Arc::clone(&link));
         // The session may have ended while the stream was opened; then nobody would close the link.
         if session.outbound.is_closed() {
             link.close();
-            return Err(lost());
+            return Err(CallError::ConnectionLost(session.peer.clone()));
         }
         Ok(link)
     }
+
+    /// A stream to a connected peer, for the first of these protocols that it speaks.
+    pub(crate) async fn open(
+        &self,
+        session: &PeerSession,
+        protocols: &[&'static str],
+    ) -> Result<OpenedStream, CallError> {
+        let lost = || CallError::ConnectionLost(session.peer.clone());
+        let (reply, opened) = oneshot::channel();
+        let protocols = protocols.iter().copied().map(StreamProtocol::new).collect();
+        let command = Command::Open { peer: session.remote, protocols, reply };
+        self.commands.send(command).await.map_err(|_| lost())?;
+        match opened.await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(OpenStreamError::Unsupported)) => Err(CallError::Protocol(session.peer.clone())),
+            Ok(Err(OpenStreamError::Io(problem))) => {
+                Err(CallError::Unreachable { target: session.peer.to_string(), problem })
+            }
+            Err(_) => Err(lost()),
+        }
+    }
+}
+
+/// The error for a request that the version of the wire that the peer speaks does not have.
+fn too_old(peer: &PeerId, request: &str, version: u8) -> CallError {
+    let message = format!(
+        "peer {peer} speaks /meshwork/{version}, which has no {request}: it needs a later version of meshwork"
+    );
+    CallError::Refused(MeshError::new(ErrorCode::VersionMismatch, message))
+}
+
+/// The failure of a whole, of which nothing is known about single addresses.
+pub(crate) fn failed(error: CallError) -> ConnectError {
+    ConnectError { error, failed: Vec::new() }
 }
 
 /// The error for whoever asks a network that stops.
-fn stopping(target: &PeerTarget) -> CallError {
+fn stopping(target: &str) -> ConnectError {
     let problem = "this node's network is stopping".to_owned();
-    CallError::Unreachable { target: target.to_string(), problem }
+    failed(CallError::Unreachable { target: target.to_owned(), problem })
 }
 
 fn unsendable(error: CodecError) -> CallError {
@@ -319,11 +312,12 @@ fn accept(peer: &PeerId, answer: Answer) -> Result<PeerAnswer, CallError> {
     match answer {
         Ok(reply) => Ok(PeerAnswer { peer: peer.clone(), reply }),
         Err(error) if error.code == ErrorCode::NotAdmitted => {
-            let reason = meshwork_proto::wire::admission::shown_reason(&error.message);
-            Err(CallError::NotAdmitted {
-                peer: peer.clone(),
-                reason: format!("it refuses this node: {reason}"),
-            })
+            let reason = match error.message.as_str() {
+                NOT_ADMITTED => UNSAID.to_owned(),
+                said => shown_reason(said),
+            };
+            let refusal = Refusal { by_us: false, reason };
+            Err(CallError::NotAdmitted { peer: peer.clone(), reason: refusal.in_words() })
         }
         Err(error) => Err(CallError::Refused(error)),
     }
@@ -335,7 +329,7 @@ pub(crate) fn verdict(
     standing: &Standing,
 ) -> Option<Result<Connected, CallError>> {
     match standing {
-        Standing::Admitted(_) => Some(Ok(Connected::Peer(Arc::clone(session)))),
+        Standing::Admitted(_) => Some(Ok(Connected::Peer(Arc::clone(session), None))),
         Standing::Refused(refusal) => {
             Some(Err(CallError::NotAdmitted { peer: session.peer.clone(), reason: refusal.in_words() }))
         }

@@ -4,7 +4,7 @@
 use crate::identity::NodeIdentity;
 use crate::network::{Network, NetworkDeps, NetworkPorts, prepare};
 use crate::options::NetworkOptions;
-use crate::trust::{MeshSecret, Trust};
+use crate::trust::{MeshSecrets, Trust};
 use meshwork_kit::{AskError, Clock, Port, channel_port};
 use meshwork_proto::transport::{CallError, CallPeer, DialPeer, PeerTarget};
 use meshwork_proto::wire::{MeshCall, MeshReply, MeshRequest};
@@ -32,12 +32,12 @@ impl MeshClient {
     /// As [`DialPeer`]: no such address, not reachable, not admitted, too late.
     pub async fn connect(
         identity: NodeIdentity,
-        secret: MeshSecret,
+        secrets: impl Into<MeshSecrets>,
         address: &str,
         within: Duration,
     ) -> Result<Self, CallError> {
-        Self::connect_with(identity, Trust { secret: Some(secret), ..Trust::default() }, address, within)
-            .await
+        let trust = Trust { secrets: secrets.into(), ..Trust::default() };
+        Self::connect_with(identity, trust, address, within).await
     }
 
     /// Like [`MeshClient::connect`], for a client that is itself admitted by name and may know no secret: it trusts

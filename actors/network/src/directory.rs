@@ -2,8 +2,9 @@
 //! are asked at once; a rendezvous point is connected to first, whether or not it is a member of the mesh.
 
 use crate::address::{self, Endpoint};
-use crate::call::{Core, Deadline};
-use crate::swarm::{Act, Command, DirectoryCommand, Place, RENDEZVOUS, Target};
+use crate::call::Deadline;
+use crate::shared::Core;
+use crate::swarm::{Act, Command, DirectoryCommand, Place, RENDEZVOUS, Target, Until};
 use meshwork_proto::discovery::FoundPeer;
 use meshwork_proto::transport::{Directory, EnterSelf, LookUp, LookUpError};
 use std::sync::Arc;
@@ -84,7 +85,8 @@ impl Core {
         }
         let (reply, connected) = oneshot::channel();
         let name = point.to_owned();
-        let connect = Command::Connect { target: Target::Address(endpoint), name, keep: false, reply };
+        let target = Target::Address(endpoint);
+        let connect = Command::Connect { target, name, keep: false, until: Until::Connected, reply };
         self.commands.send(connect).await.map_err(|_| stopping())?;
         match connected.await.map_err(|_| stopping())? {
             Ok(_) => Ok(peer),

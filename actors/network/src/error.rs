@@ -1,10 +1,12 @@
 //! Why a network did not start or stop, and libp2p's dial errors in words for a person.
 
-use crate::address::peer_of;
+use crate::address::{peer_of, split};
+use crate::revoked::RevocationsError;
+use libp2p::allow_block_list::Blocked;
 use libp2p::core::transport::TransportError;
 use libp2p::swarm::DialError;
 use libp2p::{Multiaddr, PeerId as Libp2pId};
-use meshwork_proto::transport::CallError;
+use meshwork_proto::transport::{AddressFailure, CallError};
 use meshwork_proto::{Coded, ErrorCode};
 use std::error::Error;
 use std::io;
@@ -38,6 +40,9 @@ pub enum StartError {
         /// What it said.
         problem: String,
     },
+    /// Who was revoked cannot be read.
+    #[error("revoked peers: {0}")]
+    Revocations(#[from] RevocationsError),
     /// libp2p could not be set up.
     #[error("the network cannot be set up: {problem}")]
     Setup {
@@ -51,6 +56,7 @@ impl Coded for StartError {
         match self {
             Self::AddressInUse { .. } => ErrorCode::InUse,
             Self::BadAddress { .. } | Self::Listen { .. } => ErrorCode::Config,
+            Self::Revocations(error) => error.code(),
             Self::Setup { .. } => ErrorCode::Internal,
         }
     }
@@ -97,7 +103,7 @@ pub(crate) fn dial_error(target: &str, expected: Option<Libp2pId>, error: &DialE
     match error {
         DialError::WrongPeerId { obtained, address } => match expected {
             Some(expected) => CallError::WrongPeer {
-                address: crate::address::split(address.clone()).address.to_string(),
+                address: split(address.clone()).address.to_string(),
                 expected: peer_of(&expected),
                 found: peer_of(obtained),
             },
@@ -108,10 +114,45 @@ pub(crate) fn dial_error(target: &str, expected: Option<Libp2pId>, error: &DialE
         DialError::DialPeerConditionFalse(_) | DialError::Aborted => {
             unreachable("the dial was given up".into())
         }
+        DialError::Denied { cause } if cause.downcast_ref::<Blocked>().is_some() => match expected {
+            Some(peer) => {
+                CallError::NotAdmitted { peer: peer_of(&peer), reason: "it is revoked or banned here".into() }
+            }
+            None => unreachable("a peer answered that is revoked or banned here".into()),
+        },
         DialError::Denied { cause } => {
             unreachable(format!("this node's limit is reached: {}", innermost(cause)))
         }
         DialError::Transport(attempts) => unreachable(attempts_in_words(attempts)),
+    }
+}
+
+/// What each address of a failed dial led to, as far as libp2p says it.
+pub(crate) fn address_failures(local: Libp2pId, error: &DialError) -> Vec<(String, AddressFailure)> {
+    let bare = |address: &Multiaddr| split(address.clone()).address.to_string();
+    match error {
+        DialError::WrongPeerId { obtained, address } if *obtained == local => {
+            vec![(bare(address), AddressFailure::Ourselves)]
+        }
+        DialError::WrongPeerId { obtained, address } => {
+            vec![(bare(address), AddressFailure::WrongPeer(peer_of(obtained)))]
+        }
+        DialError::LocalPeerId { address } => vec![(bare(address), AddressFailure::Ourselves)],
+        DialError::Transport(attempts) => attempts
+            .iter()
+            .map(|(address, error)| (bare(address), AddressFailure::Unreachable(attempt_in_words(error))))
+            .collect(),
+        DialError::NoAddresses
+        | DialError::DialPeerConditionFalse(_)
+        | DialError::Aborted
+        | DialError::Denied { .. } => Vec::new(),
+    }
+}
+
+fn attempt_in_words(error: &TransportError<io::Error>) -> String {
+    match error {
+        TransportError::MultiaddrNotSupported(_) => "not a kind of address we can dial".into(),
+        TransportError::Other(error) => innermost(error),
     }
 }
 
@@ -120,12 +161,7 @@ fn attempts_in_words(attempts: &[(Multiaddr, TransportError<io::Error>)]) -> Str
     let mut clauses: Vec<String> = attempts
         .iter()
         .take(4)
-        .map(|(address, error)| match error {
-            TransportError::MultiaddrNotSupported(_) => {
-                format!("{address}: not a kind of address we can dial")
-            }
-            TransportError::Other(error) => format!("{address}: {}", innermost(error)),
-        })
+        .map(|(address, error)| format!("{address}: {}", attempt_in_words(error)))
         .collect();
     if clauses.is_empty() {
         clauses.push("no address could be dialled".into());

@@ -1,8 +1,9 @@
 //! Fetching an artifact from a peer into this node's store: pieces asked for ahead, appended in order, resumed where
 //! an earlier fetch was cut off. The store verifies the whole against the content id with the last piece.
 
-use crate::call::{Core, Deadline, piece_of};
+use crate::call::{Deadline, piece_of};
 use crate::session::locked;
+use crate::shared::Core;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use meshwork_kit::AskError;

@@ -1,9 +1,10 @@
 //! The mesh's network: the only code that names libp2p.
 //!
-//! A node has an [`identity`] (an ed25519 key) and a [`trust`] (the mesh secret, and peers allowed by name). It connects
+//! A node has an [`identity`] (an ed25519 key) and a [`trust`] (the mesh secrets, and peers allowed by name). It connects
 //! over TCP with Noise and Yamux, or QUIC; two connected peers decide on one another in a handshake (`admission`), and
 //! only peers that admit each other exchange requests: each side opens one stream for its own (`link`) and serves the
-//! other's (`serve`), many in flight on each.
+//! other's (`serve`), many in flight on each. A new node may get the secret with a short code (`pairing`); who was revoked
+//! (`revoked`) or misbehaves (`score`) is kept out.
 //!
 //! How a node finds others, is found and is reached (`swarm::reach`) is a matter of options, all off by default: multicast
 //! DNS, two Kademlia tables, rendezvous points, address tests, relays, hole punching, the router. Everything found is a
@@ -24,6 +25,7 @@ mod address;
 mod admission;
 mod call;
 mod client;
+mod connecting;
 mod directory;
 mod error;
 mod fetch;
@@ -34,10 +36,14 @@ mod network;
 mod notary;
 mod notify;
 mod options;
+mod pairing;
 mod pipe;
 mod private_file;
+mod revoked;
+mod score;
 mod serve;
 mod session;
+mod shared;
 mod status;
 mod swarm;
 #[cfg(test)]
@@ -51,5 +57,6 @@ pub use metrics::NetworkMetrics;
 pub use network::{Network, NetworkDeps, NetworkPorts, NetworkSeed, prepare};
 pub use options::{DhtOptions, NetworkOptions, PublicDhtOptions, ReachOptions, RelayLimits};
 pub use private_file::PrivateFileError;
+pub use revoked::RevocationsError;
 pub use status::{ConnectionStatus, NetworkStatus, ObservedIp, RelayStatus};
-pub use trust::{MeshSecret, SecretError, Trust};
+pub use trust::{MeshSecret, MeshSecrets, SecretError, Trust};

@@ -7,8 +7,9 @@ use crate::pipe::{Flow, FramePipe, PipeError};
 use crate::session::locked;
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
+use libp2p::StreamProtocol;
 use meshwork_proto::codec::{decode_wire, encode_wire};
-use meshwork_proto::wire::{MAX_WIRE_FRAME, MeshReply, WireFrame};
+use meshwork_proto::wire::{MAX_WIRE_FRAME, MESHWORK_PROTOCOL_1, MeshReply, WireFrame};
 use meshwork_proto::{MeshError, PeerId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,9 +42,16 @@ struct Pending {
     askers: BTreeMap<u64, oneshot::Sender<Answer>>,
 }
 
+/// The version of the wire that a protocol of request streams stands for.
+pub(crate) fn version_of(protocol: &StreamProtocol) -> u8 {
+    if protocol.as_ref() == MESHWORK_PROTOCOL_1 { 1 } else { 2 }
+}
+
 /// A stream for requests.
 #[derive(Debug)]
 pub(crate) struct Link {
+    /// Version of the wire that both sides speak on it.
+    pub(crate) version: u8,
     frames: mpsc::Sender<Bytes>,
     pending: Arc<Mutex<Pending>>,
     stop: CancellationToken,
@@ -51,8 +59,13 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// A link over a stream, and the task that drives it.
-    pub(crate) fn new<S>(pipe: FramePipe<S>, peer: PeerId) -> (Arc<Self>, impl Future<Output = ()> + Send)
+    /// A link over a stream, and the task that drives it; `offence` is called when the peer breaks the protocol.
+    pub(crate) fn new<S>(
+        pipe: FramePipe<S>,
+        version: u8,
+        peer: PeerId,
+        offence: impl FnOnce() + Send,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -60,6 +73,7 @@ impl Link {
         let pending = Arc::new(Mutex::new(Pending::default()));
         let stop = CancellationToken::new();
         let link = Arc::new(Self {
+            version,
             frames,
             pending: Arc::clone(&pending),
             stop: stop.clone(),
@@ -70,7 +84,12 @@ impl Link {
             let ends = EndsPending(pending);
             match drive(pipe, queue, &ends.0, stop).await {
                 Ok(()) => tracing::debug!(%peer, "request stream ended"),
-                Err(error) => tracing::debug!(%peer, %error, "request stream broke"),
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "request stream broke");
+                    if error.is_offence() {
+                        offence();
+                    }
+                }
             }
         };
         (link, task)
@@ -193,6 +212,16 @@ enum LinkFailure {
     Codec(#[from] meshwork_proto::codec::CodecError),
     #[error("the peer sent something else than replies on the stream for this node's requests")]
     Direction,
+}
+
+impl LinkFailure {
+    /// Whether an honest peer could not have caused it.
+    const fn is_offence(&self) -> bool {
+        match self {
+            Self::Pipe(error) => error.is_offence(),
+            Self::Codec(_) | Self::Direction => true,
+        }
+    }
 }
 
 fn deliver(frame: &[u8], pending: &Mutex<Pending>) -> Result<(), LinkFailure> {

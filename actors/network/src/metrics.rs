@@ -51,6 +51,10 @@ pub struct NetworkMetrics {
     pub(crate) events: IntCounterVec,
     pub(crate) fetched_bytes: IntCounter,
     pub(crate) reach: ReachMetrics,
+    pub(crate) offences: IntCounterVec,
+    pub(crate) score_actions: IntCounterVec,
+    pub(crate) shut_out: IntGaugeVec,
+    pub(crate) pairings: IntCounterVec,
     bytes: IntCounterVec,
     libp2p: Arc<Libp2pRegistry>,
 }
@@ -79,6 +83,10 @@ impl NetworkMetrics {
         registry.register(Box::new(self.events.clone()))?;
         registry.register(Box::new(self.fetched_bytes.clone()))?;
         self.reach.register(registry)?;
+        registry.register(Box::new(self.offences.clone()))?;
+        registry.register(Box::new(self.score_actions.clone()))?;
+        registry.register(Box::new(self.shut_out.clone()))?;
+        registry.register(Box::new(self.pairings.clone()))?;
         registry.register(Box::new(self.bytes.clone()))
     }
 
@@ -115,6 +123,18 @@ impl NetworkMetrics {
             ),
             fetched_bytes: counter("fetched_bytes_total", "Bytes of artifacts fetched from peers."),
             reach: ReachMetrics::new(),
+            offences: counters(
+                "offences_total",
+                "What peers did that they should not have done.",
+                &["offence"],
+            ),
+            score_actions: counters(
+                "score_actions_total",
+                "What followed from it: throttled, disconnected, banned; and let_in at the end of a ban.",
+                &["action"],
+            ),
+            shut_out: gauges("shut_out_peers", "Peers that are revoked, and banned for a time.", &["kind"]),
+            pairings: counters("pairings_total", "Tries of other nodes to pair with this one.", &["outcome"]),
             bytes: counters("bytes_total", "Bytes of requests, replies and handshakes.", &["direction"]),
             libp2p: Arc::new(libp2p),
         }

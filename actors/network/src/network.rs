@@ -1,15 +1,15 @@
 //! Wiring, start and stop of the network.
 
-use crate::call::Core;
 use crate::error::{StartError, StopError};
 use crate::fetch::Fetcher;
 use crate::identity::NodeIdentity;
 use crate::metrics::NetworkMetrics;
 use crate::options::NetworkOptions;
-use crate::session::Directory;
+use crate::revoked::Revocations;
+use crate::shared::{Core, Parts};
 use crate::status::NetworkStatus;
-use crate::swarm::{Command, Driver, build};
-use crate::trust::Trust;
+use crate::swarm::{Driver, TrustCommand, build};
+use crate::trust::{MeshSecret, MeshSecrets, Trust};
 use libp2p::metrics::{Metrics, Registry as Libp2pRegistry};
 use meshwork_kit::{Clock, Inbox, Port, channel_port};
 use meshwork_proto::artifact::{AppendArtifact, StatArtifact};
@@ -18,18 +18,18 @@ use meshwork_proto::executor::WorkSource;
 use meshwork_proto::queue::{WorkerPeerBack, WorkerPeerLost};
 use meshwork_proto::transport::{
     CallPeer, ConnectPeer, DialPeer, DisconnectPeer, EnterSelf, FetchArtifact, GetLocalPeer, ListShutOut,
-    LocalPeer, LookUp, OpenPairing, PairWith, ReportOffence, RevokePeer, ServeRequest,
+    LookUp, OpenPairing, PairWith, ReportOffence, RevokePeer, SecretsError, SecretsSet, ServeRequest,
+    SetSecrets,
 };
 use meshwork_proto::{PeerId, Request};
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 /// Commands to the swarm task that wait.
 const COMMANDS: usize = 1024;
@@ -69,6 +69,8 @@ pub struct NetworkPorts {
     pub open_pairing: Port<OpenPairing>,
     /// Join the mesh of another node.
     pub pair_with: Port<PairWith>,
+    /// Replace the mesh secrets.
+    pub secrets: Port<SetSecrets>,
 }
 
 /// What the network asks and tells others.
@@ -117,6 +119,7 @@ struct Membership {
     shut_outs: Inbox<ListShutOut>,
     openings: Inbox<OpenPairing>,
     pairings: Inbox<PairWith>,
+    secrets: Inbox<SetSecrets>,
 }
 
 impl fmt::Debug for NetworkSeed {
@@ -141,6 +144,7 @@ pub fn prepare(identity: NodeIdentity, trust: Trust, options: NetworkOptions) ->
     let (shut_out, shut_outs) = channel_port(4);
     let (open_pairing, openings) = channel_port(4);
     let (pair_with, pairings) = channel_port(4);
+    let (secrets, new_secrets) = channel_port(4);
     let membership = Membership {
         connects,
         disconnects,
@@ -151,6 +155,7 @@ pub fn prepare(identity: NodeIdentity, trust: Trust, options: NetworkOptions) ->
         shut_outs,
         openings,
         pairings,
+        secrets: new_secrets,
     };
     let seed = NetworkSeed { identity, trust, options, calls, fetches, dials, locals, membership };
     let ports = NetworkPorts {
@@ -167,6 +172,7 @@ pub fn prepare(identity: NodeIdentity, trust: Trust, options: NetworkOptions) ->
         shut_out,
         open_pairing,
         pair_with,
+        secrets,
     };
     (ports, seed)
 }
@@ -181,6 +187,8 @@ impl NetworkSeed {
         deps: NetworkDeps,
         registry: &prometheus::Registry,
     ) -> Result<Network, StartError> {
+        let revocations = Revocations::load(self.options.revoked_file.as_deref())?;
+        let revoked = revocations.peers();
         let mut libp2p_registry = Libp2pRegistry::default();
         let swarm = build(&self.identity, &self.options, &mut libp2p_registry)?;
         let libp2p_metrics = Metrics::new(&mut libp2p_registry);
@@ -188,9 +196,19 @@ impl NetworkSeed {
         metrics.register(registry).map_err(|error| StartError::Setup {
             problem: format!("metrics cannot be registered: {error}"),
         })?;
-        let (core, commands) = self.core(deps, metrics);
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let core = Core::new(Parts {
+            identity: self.identity,
+            options: self.options,
+            trust: self.trust,
+            revocations,
+            commands,
+            deps,
+            metrics,
+        });
         let guard = core.stopping.clone().drop_guard();
-        let mut driver = Driver::new(swarm, Arc::clone(&core), commands, libp2p_metrics);
+        let mut driver = Driver::new(swarm, Arc::clone(&core), queue, libp2p_metrics);
+        driver.shut_out_revoked(revoked);
         driver.listen().await?;
         let ended = CancellationToken::new();
         let ends = ended.clone().drop_guard();
@@ -203,36 +221,54 @@ impl NetworkSeed {
         serve(&core, self.calls, |core, call| async move { core.call(call).await });
         serve(&core, self.dials, |core, dial| async move { core.dial(dial).await });
         serve(&core, self.locals, |core, _| async move { core.listening.borrow().clone() });
-        let Membership { look_ups, entries, .. } = self.membership;
-        serve(&core, look_ups, |core, ask| async move { core.look_up(ask).await });
-        serve(&core, entries, |core, ask| async move { core.enter_self(ask).await });
         serve(&core, self.fetches, move |core, request| {
             let fetcher = Arc::clone(&fetcher);
             async move { fetcher.fetch(&core, request).await }
         });
+        self.membership.serve(&core);
         Ok(Network { core, swarm, ended, _guard: guard })
     }
+}
 
-    fn core(&self, deps: NetworkDeps, metrics: NetworkMetrics) -> (Arc<Core>, mpsc::Receiver<Command>) {
-        let (commands, queue) = mpsc::channel(COMMANDS);
-        let local = self.identity.peer_id();
-        let core = Core {
-            identity: self.identity.clone(),
-            options: self.options.clone(),
-            trust: Arc::new(self.trust.clone()),
-            directory: Directory::default(),
-            commands,
-            deps,
-            metrics,
-            listening: watch::Sender::new(LocalPeer { peer: local.clone(), listen: Vec::new() }),
-            status: watch::Sender::new(NetworkStatus::of(local.clone())),
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            refusals_logged: Mutex::default(),
-            local,
-        };
-        (Arc::new(core), queue)
+impl Membership {
+    /// Serves what is asked about who is connected and who is let in.
+    fn serve(self, core: &Arc<Core>) {
+        serve(core, self.connects, |core, request| async move { core.connect_peer(request).await });
+        serve(core, self.shut_outs, |core, _| async move { core.list_shut_out().await });
+        serve(core, self.openings, |core, request| async move { core.open_pairing(request) });
+        serve(core, self.pairings, |core, request| async move { core.pair_with(request).await });
+        serve_to_the_end(core, self.disconnects, |core, request| async move {
+            core.disconnect_peer(request).await
+        });
+        serve_to_the_end(core, self.offences, |core, request| async move {
+            core.report(&request.peer, request.offence);
+        });
+        serve_to_the_end(core, self.revocations, |core, request| async move { core.revoke(request).await });
+        serve_to_the_end(
+            core,
+            self.secrets,
+            |core, request| async move { set_secrets(&core, request).await },
+        );
+        serve(core, self.look_ups, |core, ask| async move { core.look_up(ask).await });
+        serve(core, self.entries, |core, ask| async move { core.enter_self(ask).await });
     }
+}
+
+/// Serves [`SetSecrets`].
+async fn set_secrets(core: &Core, request: SetSecrets) -> Result<SecretsSet, SecretsError> {
+    let wrong = |error: crate::trust::SecretError| SecretsError(error.to_string());
+    let secrets: Vec<MeshSecret> = request
+        .secrets
+        .iter()
+        .map(|bytes| MeshSecret::from_bytes(bytes))
+        .collect::<Result<_, _>>()
+        .map_err(wrong)?;
+    if secrets.is_empty() {
+        return Err(SecretsError("there must be at least one".into()));
+    }
+    let secrets = MeshSecrets::new(secrets).map_err(wrong)?;
+    let set = core.ask_swarm(|reply| TrustCommand::SetSecrets { secrets, reply }).await;
+    set.ok_or_else(|| SecretsError("this node's network is stopping".into()))
 }
 
 /// A network that runs. Dropping it stops it without waiting.
@@ -330,6 +366,26 @@ where
                     answer = answering => reply.send(answer),
                     () = reply.abandoned() => {}
                 }
+            });
+        }
+    });
+}
+
+/// Like [`serve`], for what must not stop half way because its asker went away.
+fn serve_to_the_end<R, F, Fut>(core: &Arc<Core>, mut inbox: Inbox<R>, answer: F)
+where
+    R: Request,
+    F: Fn(Arc<Core>, R) -> Fut + Send + 'static,
+    Fut: Future<Output = R::Reply> + Send + 'static,
+{
+    let shared = Arc::clone(core);
+    core.spawn(async move {
+        while let Some(envelope) = inbox.recv().await {
+            let (request, reply, permit) = envelope.into_parts_with_permit();
+            let answering = answer(Arc::clone(&shared), request);
+            shared.spawn(async move {
+                let _permit = permit;
+                reply.send(answering.await);
             });
         }
     });

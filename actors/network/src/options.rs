@@ -5,6 +5,7 @@ mod reach;
 pub use reach::{DhtOptions, PublicDhtOptions, ReachOptions, RelayLimits};
 
 use meshwork_kit::Backoff;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of the network. [`NetworkOptions::default`] is a node that listens nowhere.
@@ -35,8 +36,12 @@ pub struct NetworkOptions {
     pub max_kept: usize,
     /// How long a handshake may take.
     pub admission_within: Duration,
-    /// How long somebody may stay connected without being admitted.
+    /// How long somebody may stay connected without being admitted: long enough for a pairing.
     pub stranger_grace: Duration,
+    /// Where the mesh secret is kept that comes with a pairing; none: nowhere, it is gone with the process.
+    pub secret_file: Option<PathBuf>,
+    /// Where revoked peers are kept; none: nowhere, a revocation is gone with the process.
+    pub revoked_file: Option<PathBuf>,
     /// How often a connection is tried out. It is closed when three tries in a row fail.
     pub ping_interval: Duration,
     /// How long a try may take.
@@ -65,6 +70,8 @@ impl Default for NetworkOptions {
             max_kept: 256,
             admission_within: Duration::from_secs(5),
             stranger_grace: Duration::from_secs(10),
+            secret_file: None,
+            revoked_file: None,
             ping_interval: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(10),
             // A restarted peer is back before its leases are given to others (5 s).

@@ -26,6 +26,13 @@ pub(crate) enum PipeError {
     Io(#[from] io::Error),
 }
 
+impl PipeError {
+    /// Whether the other side sent what is no frame; a stream that breaks or ends early is nobody's fault.
+    pub(crate) const fn is_offence(&self) -> bool {
+        matches!(self, Self::Frame(FrameError::TooLarge { .. } | FrameError::Empty))
+    }
+}
+
 /// What a stream of frames has to say.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Flow {

@@ -1,7 +1,7 @@
-//! Files that only their owner may read: the node's key and the mesh secret.
+//! Files that only their owner may read: the node's key, the mesh secrets, the revoked peers.
 //!
-//! Owns how such a file is made (whole or not at all, mode 0600, never over an existing one) and the refusal to read
-//! one that others can read.
+//! Owns how such a file is made or replaced (whole or not at all, mode 0600; a new one never over an existing one) and the
+//! refusal to read one that others can read.
 
 use meshwork_proto::{Coded, ErrorCode};
 use std::fs::{self, File, OpenOptions};
@@ -101,6 +101,24 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<bool, PrivateFileError
     Ok(made)
 }
 
+/// Makes the file with mode 0600, in place of the one that may be there: at every moment the name leads to one of them.
+///
+/// # Errors
+/// When it cannot be written; then the old file is still there.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let temporary = temporary_name(path);
+    let replaced = write_private(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_folder(path));
+    if replaced.is_err()
+        && let Err(error) = fs::remove_file(&temporary)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %temporary.display(), %error, "a half-written private file is left");
+    }
+    replaced.map_err(PrivateFileError::io(path, "written"))
+}
+
 /// In the same folder, so that it can become the file in one step; named after the process, so that two that start
 /// at once do not meet.
 fn temporary_name(path: &Path) -> PathBuf {
@@ -130,9 +148,14 @@ fn link(from: &Path, to: &Path) -> io::Result<bool> {
         Err(_) if !to.exists() => fs::rename(from, to)?,
         Err(error) => return Err(error),
     }
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()?;
+    sync_folder(to)?;
     Ok(true)
+}
+
+/// A new name is only on disk when its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -148,6 +171,21 @@ mod tests {
         assert_eq!(&read(&path, 100).unwrap().unwrap()[..], b"first");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        replace(&path, b"first").unwrap();
+        replace(&path, b"second").unwrap();
+        assert_eq!(&read(&path, 100).unwrap().unwrap()[..], b"second");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        let taken = folder.path().join("folder");
+        fs::create_dir(&taken).unwrap();
+        fs::write(taken.join("inside"), b"x").unwrap();
+        assert!(replace(&taken, b"third").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something is left beside it");
     }
 
     #[test]

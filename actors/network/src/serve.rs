@@ -2,18 +2,22 @@
 //!
 //! One task per stream reads requests, hands each to the serve port with its caller, and writes the replies as they
 //! come (those that are ready together go out in one write). An abandoned request, or the end of the stream, drops
-//! the work: whoever serves it sees that its asker has gone. A stranger gets a refusal to each request.
+//! the work: whoever serves it sees that its asker has gone. A stranger gets a refusal to each request, and no reason.
+//!
+//! What breaks the protocol, and what floods, is reported as an offence.
 
-use crate::call::Core;
 use crate::metrics::{Direction, RequestTimer};
 use crate::pipe::{Flow, FramePipe, PipeError};
+use crate::score::THROTTLED_REQUESTS;
 use crate::session::{PeerSession, Standing};
+use crate::shared::Core;
 use futures::future::{AbortHandle, Abortable, Aborted};
 use futures::stream::FuturesUnordered;
 use futures::{AsyncRead, AsyncWrite, FutureExt, StreamExt};
 use meshwork_kit::AskError;
 use meshwork_proto::codec::{CodecError, decode_wire, encode_wire};
-use meshwork_proto::transport::ServeRequest;
+use meshwork_proto::transport::{Offence, ServeRequest};
+use meshwork_proto::wire::admission::NOT_ADMITTED;
 use meshwork_proto::wire::{MAX_WIRE_FRAME, MeshReply, MeshRequest, WireFrame};
 use meshwork_proto::{Caller, Coded, ErrorCode, MeshError, Role};
 use std::collections::BTreeMap;
@@ -45,36 +49,52 @@ pub(crate) enum ServeError {
     DuplicateId(u64),
 }
 
+impl ServeError {
+    /// Whether an honest peer could not have caused it.
+    const fn is_offence(&self) -> bool {
+        match self {
+            Self::Pipe(error) => error.is_offence(),
+            Self::Codec(_) | Self::Direction | Self::DuplicateId(_) => true,
+        }
+    }
+}
+
 impl From<meshwork_proto::frame::FrameError> for ServeError {
     fn from(error: meshwork_proto::frame::FrameError) -> Self {
         Self::Pipe(error.into())
     }
 }
 
-/// Serves one stream until it ends.
-pub(crate) async fn serve_stream<S>(core: Arc<Core>, session: Arc<PeerSession>, stream: S)
+/// Serves one stream, in this version of the wire, until it ends.
+pub(crate) async fn serve_stream<S>(core: Arc<Core>, session: Arc<PeerSession>, stream: S, version: u8)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let peer = session.peer.clone();
     // The last frame of a handshake may still be under way on another stream.
-    let served = match session.settled(core.options.admission_within).await {
+    let (served, known) = match session.settled(core.options.admission_within).await {
         Standing::Admitted(_) => {
             let pipe = FramePipe::new(stream, MAX_WIRE_FRAME, core.metrics.traffic());
-            Serving::new(core, session, pipe).run().await
+            (Serving::new(Arc::clone(&core), session, pipe, version).run().await, true)
         }
         standing => {
             let pipe = FramePipe::new(stream, MAX_STRANGER_FRAME, core.metrics.traffic());
-            refuse(&core, &session, standing, pipe).await
+            (refuse(&core, &session, standing, pipe).await, false)
         }
     };
     match served {
         Ok(()) => tracing::debug!(%peer, "peer's request stream ended"),
-        Err(error) => tracing::info!(%peer, %error, "peer's request stream closed"),
+        Err(error) => {
+            tracing::info!(%peer, %error, "peer's request stream closed");
+            // A large request of somebody who believes to be admitted is no offence.
+            if error.is_offence() && (known || !matches!(error, ServeError::Pipe(_))) {
+                core.report(&peer, Offence::BadFrame);
+            }
+        }
     }
 }
 
-/// Says no to each request, and why.
+/// Says no to each request; why is for the log.
 async fn refuse<S>(
     core: &Core,
     session: &PeerSession,
@@ -98,8 +118,7 @@ where
         if let WireFrame::Request { id, request, .. } = decode_wire(&frame, MAX_STRANGER_FRAME)? {
             let mut timer = core.metrics.begin(Direction::In, request.name());
             timer.outcome(ErrorCode::NotAdmitted.as_str());
-            let message = format!("this node does not admit peer {}: {why}", session.peer);
-            let error = MeshError::new(ErrorCode::NotAdmitted, message);
+            let error = MeshError::new(ErrorCode::NotAdmitted, NOT_ADMITTED);
             pipe.push(&encode_wire(&WireFrame::Reply { id, result: Err(error) }, MAX_STRANGER_FRAME)?)?;
         }
     }
@@ -116,13 +135,14 @@ struct Serving<S> {
     core: Arc<Core>,
     session: Arc<PeerSession>,
     pipe: FramePipe<S>,
+    version: u8,
     work: FuturesUnordered<Work>,
     aborts: BTreeMap<u64, AbortHandle>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
-    fn new(core: Arc<Core>, session: Arc<PeerSession>, pipe: FramePipe<S>) -> Self {
-        Self { core, session, pipe, work: FuturesUnordered::new(), aborts: BTreeMap::new() }
+    fn new(core: Arc<Core>, session: Arc<PeerSession>, pipe: FramePipe<S>, version: u8) -> Self {
+        Self { core, session, pipe, version, work: FuturesUnordered::new(), aborts: BTreeMap::new() }
     }
 
     async fn run(mut self) -> Result<(), ServeError> {
@@ -179,18 +199,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         let timer = self.core.metrics.begin(Direction::In, request.name());
         // Asked again for each request: a later handshake may have changed it.
         let Some(role) = self.session.role() else {
-            let peer = &self.session.peer;
-            let error =
-                MeshError::new(ErrorCode::NotAdmitted, format!("this node no longer admits peer {peer}"));
-            return self.answer(id, Err(error), timer);
+            return self.answer(id, Err(MeshError::new(ErrorCode::NotAdmitted, NOT_ADMITTED)), timer);
         };
-        let Ok(place) = Arc::clone(&self.session.inbound).try_acquire_owned() else {
-            let limit = self.core.options.max_requests_in;
-            let error = MeshError::new(
-                ErrorCode::Busy,
-                format!("{limit} requests of this peer are under way here already"),
-            );
-            return self.answer(id, Err(error), timer);
+        // Its answer would be one that the other side cannot read.
+        if request.since() > self.version {
+            let message =
+                format!("/meshwork/{} has no {}: ask over a later version", self.version, request.name());
+            return self.answer(id, Err(MeshError::new(ErrorCode::VersionMismatch, message)), timer);
+        }
+        let place = match self.place() {
+            Ok(place) => place,
+            Err(error) => return self.answer(id, Err(error), timer),
         };
         let within = Duration::from_millis(deadline_ms).min(MAX_WITHIN);
         let work = serve_one(self.request(role, request), Arc::clone(&self.core), within, timer, id, place);
@@ -202,6 +221,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         self.aborts.insert(id, abort);
         self.work.push(Box::pin(work));
         Ok(())
+    }
+
+    /// A place for one more request of the peer. Who asks far beyond what it is given floods.
+    fn place(&self) -> Result<OwnedSemaphorePermit, MeshError> {
+        let throttled = self.session.is_throttled();
+        let limit = if throttled { THROTTLED_REQUESTS } else { usize::MAX };
+        let place = (self.session.served_now() < limit)
+            .then(|| Arc::clone(&self.session.inbound).try_acquire_owned().ok())
+            .flatten();
+        place.ok_or_else(|| {
+            if self.session.is_flood(1, self.core.deps.clock.now()) {
+                self.core.report(&self.session.peer, Offence::Flood);
+            }
+            let message = if throttled {
+                format!("only {limit} requests of this peer are served at a time, because it misbehaved")
+            } else {
+                let limit = self.core.options.max_requests_in;
+                format!("{limit} requests of this peer are under way here already")
+            };
+            MeshError::new(ErrorCode::Busy, message)
+        })
     }
 
     fn request(&self, role: Role, request: MeshRequest) -> ServeRequest {

@@ -4,10 +4,11 @@
 //! finds it in the [`Directory`].
 
 use crate::link::Link;
+use crate::score::FloodGate;
 use meshwork_proto::wire::admission::MAX_REASON;
-use meshwork_proto::{PeerId, Role};
+use meshwork_proto::{PeerId, Role, UnixMillis};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -60,6 +61,11 @@ pub(crate) struct PeerSession {
     pub(crate) inbound: Arc<Semaphore>,
     /// Places for streams of the peer.
     pub(crate) streams: Arc<Semaphore>,
+    /// All places for requests of the peer, taken or not.
+    max_inbound: usize,
+    /// It misbehaved: only a few of its requests are served at a time.
+    throttled: AtomicBool,
+    flood: Mutex<FloodGate>,
     request_ids: AtomicU64,
     link: Mutex<Option<Arc<Link>>>,
     /// Held while a stream is opened, so that only one is.
@@ -81,6 +87,9 @@ impl PeerSession {
             outbound: places(requests_out),
             inbound: Arc::new(places(requests_in)),
             streams: Arc::new(Semaphore::new(MAX_STREAMS_IN)),
+            max_inbound: usize::try_from(requests_in.max(1)).unwrap_or(1),
+            throttled: AtomicBool::new(false),
+            flood: Mutex::default(),
             request_ids: AtomicU64::new(1),
             link: Mutex::new(None),
             opening: tokio::sync::Mutex::new(()),
@@ -107,6 +116,24 @@ impl PeerSession {
             Ok(Ok(standing)) => standing.clone(),
             _ => self.standing.borrow().clone(),
         }
+    }
+
+    pub(crate) fn set_throttled(&self, throttled: bool) {
+        self.throttled.store(throttled, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.throttled.load(Ordering::Relaxed)
+    }
+
+    /// Requests of the peer that are served now.
+    pub(crate) fn served_now(&self) -> usize {
+        self.max_inbound.saturating_sub(self.inbound.available_permits())
+    }
+
+    /// Counts what the peer asked for beyond its limits; true: it is a flood.
+    pub(crate) fn is_flood(&self, cost: u32, now: UnixMillis) -> bool {
+        locked(&self.flood).hit(cost, now)
     }
 
     /// An id that no open request has.

@@ -14,16 +14,20 @@ mod listening;
 mod peers;
 mod reach;
 mod streams;
+mod trusting;
 
 pub(crate) use behaviour::build;
 pub(crate) use driver::Driver;
 pub(crate) use reach::{LookUpReply, RENDEZVOUS};
-pub(crate) use streams::OpenStreamError;
+#[cfg(test)]
+pub(crate) use streams::Behaviour as Streams;
+pub(crate) use streams::{OpenReply, OpenStreamError, OpenedStream};
+pub(crate) use trusting::TrustCommand;
 
 use crate::address::Endpoint;
 use crate::session::PeerSession;
-use libp2p::{PeerId, Stream, StreamProtocol};
-use meshwork_proto::transport::CallError;
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use meshwork_proto::transport::ConnectError;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -34,14 +38,25 @@ pub(crate) enum Target {
     Peer(PeerId),
     /// By address.
     Address(Endpoint),
+    /// At whichever of these addresses it answers first.
+    Candidates(PeerId, Vec<Multiaddr>),
 }
 
 impl Target {
     /// Who is expected, when that is known.
     pub(crate) fn peer(&self) -> Option<PeerId> {
         match self {
-            Self::Peer(peer) => Some(*peer),
+            Self::Peer(peer) | Self::Candidates(peer, _) => Some(*peer),
             Self::Address(endpoint) => endpoint.peer,
+        }
+    }
+
+    /// Where it is tried, as far as that was said.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        match self {
+            Self::Peer(_) => Vec::new(),
+            Self::Address(endpoint) => vec![endpoint.address.to_string()],
+            Self::Candidates(_, addresses) => addresses.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -51,17 +66,26 @@ impl Target {
 pub(crate) enum Connected {
     /// This node itself answered.
     Local,
-    /// A peer, admitted on both sides.
-    Peer(Arc<PeerSession>),
+    /// A peer, and the address at which it was dialled for this, if it was.
+    Peer(Arc<PeerSession>, Option<Multiaddr>),
 }
 
 /// Where the outcome of a connect goes.
-pub(crate) type ConnectReply = oneshot::Sender<Result<Connected, CallError>>;
+pub(crate) type ConnectReply = oneshot::Sender<Result<Connected, ConnectError>>;
+
+/// What somebody who connects waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// A connection, whatever the two sides think of each other.
+    Connected,
+    /// That both sides admit each other.
+    Admitted,
+}
 
 /// What the swarm task is asked for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Connect, and wait for admission.
+    /// Connect.
     Connect {
         /// To whom.
         target: Target,
@@ -69,6 +93,8 @@ pub(crate) enum Command {
         name: String,
         /// Open the connection again whenever it is lost.
         keep: bool,
+        /// What to wait for.
+        until: Until,
         /// The outcome.
         reply: ConnectReply,
     },
@@ -76,13 +102,15 @@ pub(crate) enum Command {
     Open {
         /// To whom.
         peer: PeerId,
-        /// For what.
-        protocol: StreamProtocol,
+        /// For what: the first of these that the peer speaks.
+        protocols: Vec<StreamProtocol>,
         /// The stream; dropped when the connection is lost meanwhile.
-        reply: oneshot::Sender<Result<Stream, OpenStreamError>>,
+        reply: OpenReply,
     },
     /// Look peers up, or enter this node.
     Directory(DirectoryCommand),
+    /// Something about whom this node trusts.
+    Trust(TrustCommand),
 }
 
 /// Something that is asked of a directory.

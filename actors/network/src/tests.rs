@@ -2,10 +2,17 @@
 //! it must: [`world::eventually`] looks again and again, with patience.
 
 mod artifacts;
+mod candidates;
 mod connections;
 mod finding;
+mod misbehaving;
+mod old_node;
+mod pairing;
 mod reaching;
 mod requests;
+mod revoking;
+mod secrets;
 mod starting;
 mod trusting;
+mod versions;
 mod world;

@@ -1,163 +1,71 @@
-//! Who is trusted with what: the mesh secret, the peers allowed by name, and the admins.
+//! Who is trusted with what: the mesh secrets, the peers allowed by name, and the admins.
 //!
-//! Owns pure decisions and nothing else; how a peer proves that it knows the secret is in `admission`.
+//! Owns pure decisions and nothing else; how a peer proves that it knows a secret is in `admission`.
 
-use crate::private_file::{self, PrivateFileError};
-use meshwork_proto::wire::admission::Verdict;
-use meshwork_proto::{Coded, ErrorCode, PeerId, Role};
+mod secret;
+
+pub use secret::{MAX_SECRET, MAX_SECRETS, MIN_SECRET, MeshSecret, MeshSecrets, SecretError};
+
+use meshwork_proto::wire::admission::{NOT_ADMITTED, Verdict};
+use meshwork_proto::{PeerId, Role};
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
-/// Shortest secret, in bytes.
-pub const MIN_SECRET: usize = 16;
-/// Longest secret, in bytes.
-pub const MAX_SECRET: usize = 1024;
-/// Random bytes in a secret that is made here.
-const MADE_SECRET: usize = 32;
-
-/// Why a mesh secret cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The file could not be read or made.
-    #[error("mesh secret: {0}")]
-    File(#[from] PrivateFileError),
-    /// There is no such file.
-    #[error("mesh secret: {path} does not exist", path = path.display())]
-    Missing {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// It could be guessed, or is no secret at all.
-    #[error(
-        "mesh secret of {len} bytes: expected {MIN_SECRET} to {MAX_SECRET}; \
-         leave it out to have one made, or make one with `head -c 32 /dev/urandom | base64`"
-    )]
-    Length {
-        /// Its length in bytes.
-        len: usize,
-    },
-    /// Not text.
-    #[error("mesh secret is not text on one line: expected visible characters in UTF-8")]
-    NotText,
-}
-
-impl Coded for SecretError {
-    fn code(&self) -> ErrorCode {
-        match self {
-            Self::File(error) => error.code(),
-            Self::Missing { .. } | Self::Length { .. } | Self::NotText => ErrorCode::Config,
-        }
-    }
-}
-
-/// What every node of a mesh knows and nobody else does.
-///
-/// A secret is a line of text, and the bytes of that line are the key: it is the same secret whether it comes from a
-/// file, the environment or an invitation. One that is made here is the base58 form of 32 random bytes.
-#[derive(Clone)]
-pub struct MeshSecret(Zeroizing<Vec<u8>>);
-
-impl MeshSecret {
-    /// A new secret.
-    #[must_use]
-    pub fn generate() -> Self {
-        let bytes = Zeroizing::new(rand::random::<[u8; MADE_SECRET]>());
-        Self(Zeroizing::new(bs58::encode(&bytes[..]).into_vec()))
-    }
-
-    /// A secret that somebody gives; white space around it does not count.
-    ///
-    /// # Errors
-    /// When it is shorter than [`MIN_SECRET`] or longer than [`MAX_SECRET`] bytes, or not one line.
-    pub fn parse(text: &str) -> Result<Self, SecretError> {
-        let text = text.trim();
-        if !(MIN_SECRET..=MAX_SECRET).contains(&text.len()) {
-            return Err(SecretError::Length { len: text.len() });
-        }
-        if text.chars().any(char::is_control) {
-            return Err(SecretError::NotText);
-        }
-        Ok(Self(Zeroizing::new(text.as_bytes().to_vec())))
-    }
-
-    /// The secret in an invitation.
-    ///
-    /// # Errors
-    /// As [`MeshSecret::parse`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SecretError> {
-        Self::parse(std::str::from_utf8(bytes).map_err(|_| SecretError::NotText)?)
-    }
-
-    /// Loads the secret from a file that must be there.
-    ///
-    /// # Errors
-    /// When it is not there, is exposed to other users, or does not hold a secret.
-    pub fn load(path: &Path) -> Result<Self, SecretError> {
-        Self::find(path)?.ok_or_else(|| SecretError::Missing { path: path.to_owned() })
-    }
-
-    /// Loads the secret from a file, or makes one and writes it there with mode 0600.
-    ///
-    /// # Errors
-    /// When the file is exposed to other users, holds no secret, or cannot be read or written.
-    pub fn load_or_create(path: &Path) -> Result<Self, SecretError> {
-        if let Some(secret) = Self::find(path)? {
-            return Ok(secret);
-        }
-        let made = Self::generate();
-        if made.save(path)? { Ok(made) } else { Self::load(path) }
-    }
-
-    /// Writes the secret to a new file with mode 0600; false, with nothing changed, when there is one already.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn save(&self, path: &Path) -> Result<bool, SecretError> {
-        let mut line = Zeroizing::new(Vec::with_capacity(self.0.len() + 1));
-        line.extend_from_slice(&self.0);
-        line.push(b'\n');
-        Ok(private_file::create(path, &line)?)
-    }
-
-    /// The bytes, to put into an invitation. Whoever gets them can join the mesh.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn find(path: &Path) -> Result<Option<Self>, SecretError> {
-        // A little more than a secret may have: white space around it.
-        match private_file::read(path, 2 * MAX_SECRET as u64)? {
-            Some(bytes) => Self::from_bytes(&bytes).map(Some),
-            None => Ok(None),
-        }
-    }
-}
-
-impl fmt::Debug for MeshSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MeshSecret(not shown)")
-    }
-}
-
-/// What a peer showed of the mesh secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a peer showed of the mesh secrets.
+#[derive(Debug, Clone)]
 pub(crate) enum Shown {
     /// No proof at all.
     Nothing,
-    /// A proof that is wrong.
+    /// A proof that fits none of them.
     Wrong,
-    /// A proof that is right.
-    Right,
+    /// A proof of this one.
+    Right(MeshSecret),
+}
+
+/// What an admission rests on.
+#[derive(Debug, Clone)]
+pub(crate) enum Grounds {
+    /// The peer is allowed by name, whatever it shows.
+    Name,
+    /// It has proved this secret, and nothing else speaks for it.
+    Secret(MeshSecret),
+}
+
+/// The decision on a peer, as this node's operator may see it.
+#[derive(Debug, Clone)]
+pub(crate) enum Decision {
+    /// It may make requests.
+    Admitted {
+        /// With this role.
+        role: Role,
+        /// Why.
+        grounds: Grounds,
+    },
+    /// It may not.
+    Refused {
+        /// Why, and what would help.
+        reason: String,
+    },
+}
+
+impl Decision {
+    /// The decision as it is told to the peer: a stranger learns nothing but that it is none of us.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Admitted { role, .. } => Verdict::Admitted { role: *role },
+            Self::Refused { .. } => Verdict::Refused { reason: NOT_ADMITTED.to_owned() },
+        }
+    }
+
+    pub(crate) const fn admits(&self) -> bool {
+        matches!(self, Self::Admitted { .. })
+    }
 }
 
 /// Whom this node trusts.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
-    /// Admits every peer that proves it knows it; none: only peers allowed by name are admitted.
-    pub secret: Option<MeshSecret>,
+    /// Each admits every peer that proves it knows it; none: only peers allowed by name are admitted.
+    pub secrets: MeshSecrets,
     /// Peers admitted by name.
     pub allow: BTreeSet<PeerId>,
     /// Peers admitted by name, with the role of an admin.
@@ -165,7 +73,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The role of a peer whose id is authenticated, and which did or did not prove the mesh secret; none: it is not
+    /// The role of a peer whose id is authenticated, and which did or did not prove a mesh secret; none: it is not
     /// admitted.
     #[must_use]
     pub fn role_of(&self, peer: &PeerId, proved: bool) -> Option<Role> {
@@ -178,21 +86,35 @@ impl Trust {
         }
     }
 
-    /// The decision on a peer, as it is told to it.
-    pub(crate) fn decide(&self, peer: &PeerId, shown: Shown) -> Verdict {
-        if let Some(role) = self.role_of(peer, shown == Shown::Right) {
-            return Verdict::Admitted { role };
-        }
-        let problem = match shown {
-            Shown::Wrong => "has another mesh secret",
-            Shown::Nothing if self.secret.is_none() => {
-                "is not allowed by name, and the refusing node has no mesh secret that could be shown to it"
+    /// The decision on a peer.
+    pub(crate) fn decide(&self, peer: &PeerId, shown: &Shown) -> Decision {
+        let (problem, help) = match (self.role_of(peer, false), shown) {
+            (Some(role), _) => return Decision::Admitted { role, grounds: Grounds::Name },
+            (None, Shown::Right(secret)) => {
+                return Decision::Admitted { role: Role::Member, grounds: Grounds::Secret(secret.clone()) };
             }
-            _ => "showed no mesh secret and is not allowed by name",
+            (None, Shown::Wrong) => {
+                ("has another mesh secret", "let it join with an invitation or by pairing")
+            }
+            (None, Shown::Nothing) if self.secrets.is_empty() => {
+                ("is not allowed by name, and this node has no mesh secret", "give this node one")
+            }
+            (None, Shown::Nothing) => (
+                "showed no mesh secret and is not allowed by name",
+                "let it join with an invitation or by pairing",
+            ),
         };
-        // Read on both sides, so it names who is meant.
-        let help = "let it join with an invitation, or start the refusing node with --allow";
-        Verdict::Refused { reason: format!("peer {peer} {problem}: {help} {peer}") }
+        Decision::Refused {
+            reason: format!("peer {peer} {problem}: {help}, or start this node with --allow {peer}"),
+        }
+    }
+
+    /// Whether an admission on these grounds still stands.
+    pub(crate) fn upholds(&self, grounds: &Grounds) -> bool {
+        match grounds {
+            Grounds::Name => true,
+            Grounds::Secret(secret) => self.secrets.contains(secret),
+        }
     }
 }
 
@@ -205,10 +127,15 @@ mod tests {
         NodeIdentity::generate().peer_id()
     }
 
+    fn secret() -> MeshSecret {
+        MeshSecret::parse("correct horse battery staple").unwrap()
+    }
+
     #[test]
     fn only_proof_or_name_admits_and_only_a_name_makes_an_admin() {
         let (member, admin, stranger) = (peer(), peer(), peer());
-        let trust = Trust { secret: None, allow: [member.clone()].into(), admins: [admin.clone()].into() };
+        let trust =
+            Trust { allow: [member.clone()].into(), admins: [admin.clone()].into(), ..Trust::default() };
         assert_eq!(trust.role_of(&member, false), Some(Role::Member));
         assert_eq!(trust.role_of(&stranger, true), Some(Role::Member));
         assert_eq!(trust.role_of(&stranger, false), None);
@@ -218,46 +145,32 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_would_help() {
+    fn the_operator_reads_what_would_help_and_the_stranger_reads_nothing() {
         let stranger = peer();
-        let Verdict::Refused { reason } = Trust::default().decide(&stranger, Shown::Nothing) else {
-            panic!()
-        };
+        let decision = Trust::default().decide(&stranger, &Shown::Nothing);
+        let Decision::Refused { reason } = &decision else { panic!() };
         assert!(reason.contains(&format!("--allow {stranger}")), "{reason}");
-        assert_eq!(
-            Trust::default().decide(&stranger, Shown::Right),
-            Verdict::Admitted { role: Role::Member }
-        );
+        assert_eq!(decision.verdict(), Verdict::Refused { reason: "not admitted".into() });
+        let admitted = Trust::default().decide(&stranger, &Shown::Right(secret()));
+        assert_eq!(admitted.verdict(), Verdict::Admitted { role: Role::Member });
     }
 
     #[test]
-    fn a_secret_from_a_file_an_invitation_and_the_environment_is_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("mesh.secret");
-        let made = MeshSecret::load_or_create(&path).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(MeshSecret::parse(&text).unwrap().expose(), made.expose());
-        assert_eq!(MeshSecret::from_bytes(made.expose()).unwrap().expose(), made.expose());
-        assert_eq!(MeshSecret::load(&path).unwrap().expose(), made.expose());
-        assert!(bs58::decode(made.expose()).into_vec().unwrap().len() == MADE_SECRET);
-        assert!(!MeshSecret::generate().save(&path).unwrap());
-    }
-
-    #[test]
-    fn weak_or_unusable_secrets_are_refused_without_being_shown() {
-        for wrong in ["", "   ", "fifteen letters", "two lines of\ntext that are long"] {
-            let error = MeshSecret::parse(wrong).unwrap_err().to_string();
-            assert!(wrong.trim().is_empty() || !error.contains(wrong), "{error}");
+    fn who_is_allowed_by_name_does_not_depend_on_a_secret() {
+        let friend = peer();
+        let trust = Trust { allow: [friend.clone()].into(), secrets: secret().into(), ..Trust::default() };
+        let by_name = trust.decide(&friend, &Shown::Right(secret()));
+        let by_secret = trust.decide(&peer(), &Shown::Right(secret()));
+        let retired = Trust { secrets: MeshSecret::generate().into(), ..trust };
+        for (decision, stands) in [(by_name, true), (by_secret, false)] {
+            let Decision::Admitted { grounds, .. } = decision else { panic!() };
+            assert_eq!(retired.upholds(&grounds), stands, "{grounds:?}");
         }
-        assert!(MeshSecret::parse(&"x".repeat(MAX_SECRET + 1)).is_err());
-        assert!(matches!(MeshSecret::from_bytes(&[0xff; 32]), Err(SecretError::NotText)));
-        assert!(matches!(MeshSecret::load(Path::new("/nonexistent/x")), Err(SecretError::Missing { .. })));
     }
 
     #[test]
     fn its_debug_form_does_not_show_it() {
-        let secret = MeshSecret::parse("correct horse battery staple").unwrap();
-        let trust = Trust { secret: Some(secret), ..Trust::default() };
+        let trust = Trust { secrets: secret().into(), ..Trust::default() };
         assert!(!format!("{trust:?}").contains("horse"));
     }
 }

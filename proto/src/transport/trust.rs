@@ -208,6 +208,9 @@ pub enum PairError {
     /// The secret could not be written down.
     #[error("the mesh secret that was received is not kept: {0}")]
     NotKept(String),
+    /// The operating system has no randomness to make a code from.
+    #[error("no code can be made: {0}")]
+    NoCode(String),
 }
 
 impl Coded for PairError {
@@ -219,6 +222,60 @@ impl Coded for PairError {
             Self::AlreadyOpen { .. } => ErrorCode::WrongState,
             Self::NoSecret => ErrorCode::Config,
             Self::NotKept(_) => ErrorCode::Storage,
+            Self::NoCode(_) => ErrorCode::Internal,
         }
+    }
+}
+
+/// Replaces the mesh secrets of the running node. Peers that were admitted by a secret that is no longer among them prove
+/// again at once, and are lost if they cannot; all others stay as they are. Where the secrets are kept is not touched.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SetSecrets {
+    /// The first is shown to peers, all of them are accepted.
+    pub secrets: Vec<Vec<u8>>,
+}
+
+impl fmt::Debug for SetSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetSecrets").field("count", &self.secrets.len()).finish_non_exhaustive()
+    }
+}
+
+impl Request for SetSecrets {
+    type Reply = Result<SecretsSet, SecretsError>;
+    const NAME: &'static str = "set_secrets";
+}
+
+/// What became of a change of the mesh secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretsSet {
+    /// Whether they are others than before, or in another order.
+    pub changed: bool,
+    /// Connected peers that are asked to prove again.
+    pub asked_again: u32,
+}
+
+/// Why the mesh secrets were not replaced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the mesh secrets stay as they are: {0}")]
+pub struct SecretsError(pub String);
+
+impl Coded for SecretsError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_secrets_nor_codes_are_in_a_debug_form() {
+        let set = SetSecrets { secrets: vec![b"AAAAAAAAAAAAAAAA".to_vec()] };
+        let offer = PairingOffer { code: "123 456 789".into(), valid_ms: 1, addresses: Vec::new() };
+        let pair = PairWith { code: "123 456 789".into(), addresses: Vec::new(), deadline_ms: 5 };
+        let shown = format!("{set:?} {offer:?} {pair:?}");
+        assert!(!shown.contains("123") && !shown.contains("65, 65") && !shown.contains("AAA"), "{shown}");
     }
 }

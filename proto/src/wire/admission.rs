@@ -1,4 +1,4 @@
-//! The handshake `/meshwork/admit/1`: two peers prove to each other that they know the mesh secret, without saying it.
+//! The handshake `/meshwork/admit/2`: two peers prove to each other that they know the mesh secret, without saying it.
 //!
 //! Whoever opens the stream is the initiator. Five frames, each a u32 length and one bincode [`AdmissionFrame`]:
 //!
@@ -11,14 +11,24 @@
 //!     Verdict(verdict)          ->
 //! ```
 //!
-//! Each side decides on the other and says so, with the reason. The initiator, who chose whom to call, proves first:
-//! somebody who merely connects to a node gets nothing from it with which guesses of the secret could be tested.
+//! Each side decides on the other and says so; a refusal says [`NOT_ADMITTED`] and nothing else, because it is read by
+//! strangers. The initiator, who chose whom to call, proves first: somebody who merely connects to a node gets nothing
+//! from it with which guesses of the secret could be tested.
+//!
+//! While a secret is being changed, a node knows several. The initiator shows them one after another: as long as its
+//! proof does not lead to consent on both sides, it may send the `Proof` of its next secret in place of the `Verdict`,
+//! up to [`MAX_PROOFS`] in all. In the version before, `/meshwork/admit/1`, there was one proof in a handshake; the
+//! frames are the same.
 
 use crate::{PeerId, Role};
 use serde::{Deserialize, Serialize};
 
-/// Version of the handshake.
+/// Version of the frames and of what a proof authenticates, the same in both versions of the protocol.
 pub const ADMISSION_VERSION: u8 = 1;
+/// Proofs in one handshake, at most: as many secrets as a node may know at a time.
+pub const MAX_PROOFS: usize = 4;
+/// What a refusal says on the wire, to whomever. Why, and what would help, is for the refusing node's operator.
+pub const NOT_ADMITTED: &str = "not admitted";
 /// Largest frame of the handshake, in bytes: nothing in it is long, and it is read from strangers.
 pub const MAX_ADMISSION_FRAME: usize = 2048;
 /// Longest reason of a verdict that is sent or shown, in characters.
@@ -55,7 +65,7 @@ pub enum AdmissionFrame {
     Answer {
         /// On the initiator.
         verdict: Verdict,
-        /// Only for an initiator that has proved that it knows the secret.
+        /// With the secret that the initiator has proved; none for one that has proved nothing.
         proof: Option<Proof>,
     },
     /// Initiator: what it decided.
@@ -86,7 +96,7 @@ pub enum Verdict {
     },
     /// It may not.
     Refused {
-        /// Why, and what would help: a sentence for a person.
+        /// [`NOT_ADMITTED`]; the nodes of earlier versions say why.
         reason: String,
     },
 }

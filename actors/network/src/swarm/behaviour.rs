@@ -5,13 +5,17 @@ use super::streams;
 use crate::error::StartError;
 use crate::identity::NodeIdentity;
 use crate::options::NetworkOptions;
+use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::metrics::Registry;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, identify, memory_connection_limits, noise, ping, relay, tcp, yamux,
 };
-use meshwork_proto::wire::{ADMISSION_PROTOCOL, MESHWORK_PROTOCOL};
+use meshwork_proto::wire::pairing::PAIRING_PROTOCOL;
+use meshwork_proto::wire::{
+    ADMISSION_PROTOCOL, ADMISSION_PROTOCOL_1, MESHWORK_PROTOCOL, MESHWORK_PROTOCOL_1,
+};
 use std::time::Duration;
 
 /// Protocol version in identify.
@@ -31,6 +35,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
+    /// Revoked and banned peers: no connection with them comes about.
+    pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
     ping: ping::Behaviour,
     identify: identify::Behaviour,
     pub(super) reach: Reaching,
@@ -107,6 +113,7 @@ fn behaviour(
     Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         memory: memory_connection_limits::Behaviour::with_max_bytes(max_memory),
+        blocked: allow_block_list::Behaviour::default(),
         ping: ping::Behaviour::new(
             ping::Config::new().with_interval(options.ping_interval).with_timeout(options.ping_timeout),
         ),
@@ -114,7 +121,10 @@ fn behaviour(
         reach: Reaching::new(identity, &options.reach, relay_client),
         streams: streams::Behaviour::new([
             StreamProtocol::new(ADMISSION_PROTOCOL),
+            StreamProtocol::new(ADMISSION_PROTOCOL_1),
             StreamProtocol::new(MESHWORK_PROTOCOL),
+            StreamProtocol::new(MESHWORK_PROTOCOL_1),
+            StreamProtocol::new(PAIRING_PROTOCOL),
         ]),
     }
 }

@@ -38,6 +38,11 @@ impl AddressBook {
         self.peers.insert(peer, Known { addresses, used });
     }
 
+    /// Keeps nothing of a peer.
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
+        self.peers.remove(peer);
+    }
+
     /// Where the peer was reached before; empty when it is not known.
     pub(crate) fn addresses(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
         let used = self.next_use();

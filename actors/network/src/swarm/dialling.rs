@@ -1,16 +1,16 @@
 //! Connecting: dials under way, those who wait for them or for admission, and redials.
 
 use super::driver::Driver;
-use super::{ConnectReply, Connected, Target};
+use super::{ConnectReply, Connected, Target, Until};
 use crate::address::{self, Endpoint};
 use crate::call::verdict;
-use crate::error::dial_error;
+use crate::error::{address_failures, dial_error};
 use crate::session::{PeerSession, Standing};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 use meshwork_proto::UnixMillis;
-use meshwork_proto::transport::CallError;
+use meshwork_proto::transport::{CallError, ConnectError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,6 +36,9 @@ struct Waiter {
     on: For,
     /// Whom it asked for, as it named them.
     name: String,
+    until: Until,
+    /// Where the dial that it waited for ended.
+    reached: Option<Multiaddr>,
     reply: ConnectReply,
 }
 
@@ -59,7 +62,7 @@ impl Dials {
     /// A dial that leads where the target is.
     fn towards(&self, target: &Target) -> Option<ConnectionId> {
         let leads = |dial: &Dial| match target {
-            Target::Peer(peer) => dial.expected == Some(*peer),
+            Target::Peer(peer) | Target::Candidates(peer, _) => dial.expected == Some(*peer),
             Target::Address(Endpoint { address, peer }) => {
                 dial.expected == *peer && dial.addresses.contains(address)
             }
@@ -76,15 +79,22 @@ impl Dials {
 
 /// Whoever waited may have gone meanwhile: then the answer is for nobody.
 fn send(reply: ConnectReply, answer: Result<Connected, CallError>) {
-    let _ = reply.send(answer);
+    let _ = reply.send(answer.map_err(|error| ConnectError { error, failed: Vec::new() }));
 }
 
 impl Driver {
     /// Somebody wants to be connected.
-    pub(super) fn on_connect(&mut self, target: Target, name: String, keep: bool, reply: ConnectReply) {
+    pub(super) fn on_connect(
+        &mut self,
+        target: Target,
+        name: String,
+        keep: bool,
+        until: Until,
+        reply: ConnectReply,
+    ) {
         let by_address = match &target {
             Target::Address(endpoint) => self.table.peer_at(&endpoint.address),
-            Target::Peer(_) => None,
+            Target::Peer(_) | Target::Candidates(..) => None,
         };
         let peer = target.peer().or(by_address);
         if keep {
@@ -93,9 +103,16 @@ impl Driver {
         if let Some(peer) = peer
             && let Some((session, standing)) = self.table.session(&peer)
         {
-            match verdict(session, standing) {
-                Some(answer) => send(reply, answer),
-                None => self.dials.waiters.push(Waiter { on: For::Admission(peer), name, reply }),
+            match (until, verdict(session, standing)) {
+                (Until::Connected, _) => {
+                    send(reply, Ok(Connected::Peer(Arc::clone(session), None)));
+                    self.hold(&peer);
+                }
+                (Until::Admitted, Some(answer)) => send(reply, answer),
+                (Until::Admitted, None) => {
+                    let on = For::Admission(peer);
+                    self.dials.waiters.push(Waiter { on, name, until, reached: None, reply });
+                }
             }
             return;
         }
@@ -104,7 +121,10 @@ impl Driver {
             None => self.dial_target(&target, &name),
         };
         match dial {
-            Ok(dial) => self.dials.waiters.push(Waiter { on: For::Dial(dial), name, reply }),
+            Ok(dial) => {
+                let on = For::Dial(dial);
+                self.dials.waiters.push(Waiter { on, name, until, reached: None, reply });
+            }
             Err(error) => send(reply, Err(error)),
         }
     }
@@ -112,6 +132,7 @@ impl Driver {
     fn keep(&mut self, target: &Target, peer: Option<PeerId>) {
         let address = match target {
             Target::Address(endpoint) => Some(endpoint.address.clone()),
+            Target::Candidates(_, addresses) => addresses.first().cloned(),
             Target::Peer(peer) => {
                 self.table.dialable(peer).or_else(|| self.book.addresses(peer).into_iter().next())
             }
@@ -127,6 +148,10 @@ impl Driver {
     fn dial_target(&mut self, target: &Target, name: &str) -> Result<ConnectionId, CallError> {
         match target {
             Target::Address(endpoint) => self.dial(name, endpoint.peer, vec![endpoint.address.clone()]),
+            Target::Candidates(_, addresses) if addresses.is_empty() => {
+                Err(CallError::UnknownPeer(name.to_owned()))
+            }
+            Target::Candidates(peer, addresses) => self.dial(name, Some(*peer), addresses.clone()),
             Target::Peer(peer) => {
                 let mut addresses = self.book.addresses(peer);
                 addresses.extend(self.keeper.addresses(peer));
@@ -205,12 +230,24 @@ impl Driver {
         for other in &dial.addresses {
             self.keeper.reached(other, peer);
         }
-        for waiter in &mut self.dials.waiters {
-            if waiter.on == For::Dial(id) {
-                waiter.on = For::Admission(peer);
-            }
+        let reached = address::split(address.clone()).address;
+        for waiter in self.dials.take(For::Dial(id)) {
+            self.hand_over(waiter, peer, Some(&reached));
         }
         self.settle_waiters(peer);
+    }
+
+    /// A connection with the peer stands: who waits for its admission goes on waiting.
+    fn hand_over(&mut self, waiter: Waiter, peer: PeerId, reached: Option<&Multiaddr>) {
+        match (waiter.until, self.table.session(&peer)) {
+            (Until::Connected, Some((session, _))) => {
+                send(waiter.reply, Ok(Connected::Peer(Arc::clone(session), reached.cloned())));
+            }
+            _ => {
+                let reached = reached.cloned();
+                self.dials.waiters.push(Waiter { on: For::Admission(peer), reached, ..waiter });
+            }
+        }
     }
 
     /// A dial failed.
@@ -229,11 +266,17 @@ impl Driver {
         }
         // The peer may have connected by itself meanwhile.
         let connected = dial.expected.filter(|peer| self.table.is_connected(peer));
+        let own = self.core.identity.libp2p_id();
         for waiter in self.dials.take(For::Dial(id)) {
             match connected {
-                Some(peer) => self.dials.waiters.push(Waiter { on: For::Admission(peer), ..waiter }),
+                Some(peer) => self.hand_over(waiter, peer, None),
                 None if reached_self => send(waiter.reply, Ok(Connected::Local)),
-                None => send(waiter.reply, Err(dial_error(&waiter.name, dial.expected, error))),
+                None => {
+                    let failed = address_failures(own, error);
+                    let error = dial_error(&waiter.name, dial.expected, error);
+                    // Whoever waited may have gone meanwhile.
+                    let _ = waiter.reply.send(Err(ConnectError { error, failed }));
+                }
             }
         }
         if let Some(peer) = connected {
@@ -258,8 +301,13 @@ impl Driver {
 
     fn answer_waiters(&mut self, session: &Arc<PeerSession>, standing: &Standing) {
         for waiter in self.dials.take(For::Admission(session.remote)) {
-            if let Some(answer) = verdict(session, standing) {
-                send(waiter.reply, answer);
+            match verdict(session, standing) {
+                Some(Ok(Connected::Peer(session, _))) => {
+                    send(waiter.reply, Ok(Connected::Peer(session, waiter.reached)));
+                }
+                Some(answer) => send(waiter.reply, answer),
+                // Not called for a standing that decides nothing.
+                None => self.dials.waiters.push(waiter),
             }
         }
     }

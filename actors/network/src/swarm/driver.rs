@@ -8,17 +8,18 @@ use super::keep::Keeper;
 use super::listening::Listeners;
 use super::peers::{Change, PeerTable};
 use super::reach::ReachState;
-use super::{Command, OpenStreamError};
+use super::trusting::Guard;
+use super::{Command, OpenReply};
 use crate::address;
 use crate::admission::AdmissionError;
 use crate::admission::logic::{Outcome, Ruling};
-use crate::call::Core;
 use crate::notify::{Outbox, Weight};
+use crate::shared::Core;
 use crate::status::NetworkStatus;
 use futures::StreamExt;
 use libp2p::metrics::Metrics;
 use libp2p::swarm::ConnectionId;
-use libp2p::{PeerId, Stream, StreamProtocol, Swarm};
+use libp2p::{PeerId, StreamProtocol, Swarm};
 use meshwork_proto::discovery::PeerConnection;
 use meshwork_proto::executor::WorkSource;
 use meshwork_proto::queue::{WorkerPeerBack, WorkerPeerLost};
@@ -26,7 +27,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often time itself is looked at: strangers, redials, status.
@@ -47,6 +48,8 @@ pub(super) struct Outboxes {
     discovery: Outbox<PeerConnection>,
     queue: Outbox<bool>,
     work: Outbox<WorkSource>,
+    /// Discovery again: who is shut out is told beside its connections, so that neither takes the place of the other.
+    pub(super) shut_out: Outbox<PeerConnection>,
 }
 
 impl Outboxes {
@@ -55,6 +58,10 @@ impl Outboxes {
         let events = &core.metrics.events;
         let connection = core.deps.connection.clone();
         let (discovery, task) =
+            Outbox::new("discovery", events, move |_, state: &PeerConnection| connection.tell(state.clone()));
+        core.spawn(task);
+        let connection = core.deps.connection.clone();
+        let (shut_out, task) =
             Outbox::new("discovery", events, move |_, state: &PeerConnection| connection.tell(state.clone()));
         core.spawn(task);
         let (lost, back) = (core.deps.worker_lost.clone(), core.deps.worker_back.clone());
@@ -67,7 +74,7 @@ impl Outboxes {
         let (work, task) =
             Outbox::new("executor", events, move |_, state: &WorkSource| source.tell(state.clone()));
         core.spawn(task);
-        Self { discovery, queue, work }
+        Self { discovery, queue, work, shut_out }
     }
 }
 
@@ -81,6 +88,7 @@ pub(crate) struct Driver {
     pub(super) book: AddressBook,
     pub(super) listeners: Listeners,
     pub(super) reach: ReachState,
+    pub(super) guard: Guard,
     pub(super) outboxes: Outboxes,
     pub(super) libp2p_metrics: Metrics,
     pub(super) handshake_ends: mpsc::Sender<HandshakeEnd>,
@@ -108,6 +116,7 @@ impl Driver {
             book: AddressBook::default(),
             listeners: Listeners::default(),
             reach: ReachState::new(options),
+            guard: Guard::default(),
             outboxes: Outboxes::start(&core),
             libp2p_metrics,
             handshake_ends,
@@ -164,28 +173,27 @@ impl Driver {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Connect { target, name, keep, reply } => self.on_connect(target, name, keep, reply),
-            Command::Open { peer, protocol, reply } => self.on_open(peer, protocol, reply),
+            Command::Connect { target, name, keep, until, reply } => {
+                self.on_connect(target, name, keep, until, reply);
+            }
+            Command::Open { peer, protocols, reply } => self.on_open(peer, protocols, reply),
+            Command::Trust(command) => self.on_trust(command),
             Command::Directory(command) => self.on_directory(command),
         }
     }
 
-    fn on_open(
-        &mut self,
-        peer: PeerId,
-        protocol: StreamProtocol,
-        reply: oneshot::Sender<Result<Stream, OpenStreamError>>,
-    ) {
+    fn on_open(&mut self, peer: PeerId, protocols: Vec<StreamProtocol>, reply: OpenReply) {
         // Without a connection the reply is dropped, which says so.
         if let Some(connection) = self.table.newest_connection(&peer) {
-            self.swarm.behaviour_mut().streams.open(peer, connection, protocol, reply);
+            self.swarm.behaviour_mut().streams.open(peer, connection, protocols, reply);
         }
     }
 
     fn on_handshake_end(&mut self, end: HandshakeEnd) {
+        let Some(end) = self.review(end) else { return };
         let ruling = end.outcome.map(Outcome::ruling).map_err(|error| error.to_string());
         let verdict = match &ruling {
-            Ok(Ruling::Admitted(_)) => "admitted",
+            Ok(Ruling::Admitted(..)) => "admitted",
             Ok(Ruling::RefusedByUs(_)) => "refused_by_us",
             Ok(Ruling::RefusedByThem(_)) => "refused_by_them",
             Err(_) => "undecided",
@@ -193,6 +201,7 @@ impl Driver {
         self.core.metrics.admissions.with_label_values(&[verdict]).inc();
         let changes = self.table.handshake_ended(end.connection, ruling);
         self.apply(changes);
+        self.ask_again_if_outdated(end.connection);
     }
 
     fn on_tick(&mut self) {
@@ -202,6 +211,7 @@ impl Driver {
         self.apply(overdue);
         self.reach_tick(now);
         self.redial(now);
+        self.guard_tick(now);
         self.dials.drop_abandoned();
         if std::mem::take(&mut self.changed) {
             self.publish();
@@ -213,7 +223,10 @@ impl Driver {
         for change in changes {
             self.changed = true;
             match change {
-                Change::Joined(session) => self.core.directory.insert(session),
+                Change::Joined(session) => {
+                    session.set_throttled(self.guard.is_throttled(&session.peer));
+                    self.core.directory.insert(session);
+                }
                 Change::Left(session, addresses) => {
                     self.core.directory.remove(&session.peer);
                     session.end();

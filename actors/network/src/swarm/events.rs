@@ -3,19 +3,24 @@
 use super::behaviour::BehaviourEvent;
 use super::driver::{Driver, HandshakeEnd};
 use super::peers::NewConnection;
-use super::streams::{InboundStream, OpenStreamError};
+use super::streams::{InboundStream, OpenStreamError, OpenedStream};
 use crate::address;
-use crate::admission::logic::Handshake;
+use crate::admission::logic::{Handshake, Parties};
 use crate::admission::{self, AdmissionError};
+use crate::link::version_of;
 use crate::metrics::Direction;
+use crate::pairing;
+use crate::score::STREAM_COST;
 use crate::serve::serve_stream;
 use crate::session::PeerSession;
 use libp2p::core::ConnectedPoint;
 use libp2p::metrics::Recorder;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{PeerId, Stream, StreamProtocol, identify, ping};
-use meshwork_proto::wire::ADMISSION_PROTOCOL;
+use libp2p::{PeerId, StreamProtocol, identify, ping};
+use meshwork_proto::transport::Offence;
 use meshwork_proto::wire::admission::Side;
+use meshwork_proto::wire::pairing::PAIRING_PROTOCOL;
+use meshwork_proto::wire::{ADMISSION_PROTOCOL, ADMISSION_PROTOCOL_1};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -46,8 +51,9 @@ impl Driver {
                 self.on_dial_failed(connection_id, &error);
                 self.reach_dial_failed(peer_id);
             }
-            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, peer_id, .. } => {
                 tracing::debug!(from = %send_back_addr, %error, "incoming connection failed");
+                self.on_incoming_failed(peer_id, &send_back_addr);
             }
             SwarmEvent::NewListenAddr { listener_id, address } => self.on_listening(listener_id, address),
             SwarmEvent::ExpiredListenAddr { listener_id, address } => {
@@ -80,16 +86,17 @@ impl Driver {
         self.apply(changes);
         self.reach_connected(peer, endpoint.is_relayed());
         if direction == Direction::Out {
-            self.begin_handshake(peer, id);
+            self.begin_handshake(peer, id, 0);
             self.on_dialled(id, peer, &address);
         }
     }
 
-    /// The side that dialled opens the handshake, on this very connection.
-    fn begin_handshake(&mut self, peer: PeerId, id: ConnectionId) {
+    /// Opens a handshake on this very connection: the side that dialled does so when it stands, and either side when the
+    /// other has to prove again. The secret at this place is shown first.
+    pub(super) fn begin_handshake(&mut self, peer: PeerId, id: ConnectionId, place: usize) {
         let (reply, opened) = oneshot::channel();
-        let protocol = StreamProtocol::new(ADMISSION_PROTOCOL);
-        self.swarm.behaviour_mut().streams.open(peer, id, protocol, reply);
+        let protocols = [ADMISSION_PROTOCOL, ADMISSION_PROTOCOL_1].map(StreamProtocol::new);
+        self.swarm.behaviour_mut().streams.open(peer, id, protocols, reply);
         let Some(handshake) = self.handshake(Side::Initiator, &peer) else { return };
         self.table.handshake_began(id);
         let stream = async move {
@@ -100,7 +107,7 @@ impl Driver {
                 Err(_) => Err(AdmissionError::Open("the connection was lost".into())),
             }
         };
-        self.run_handshake(id, handshake, None, stream);
+        self.run_handshake(id, handshake.showing(place), None, stream);
     }
 
     fn on_inbound_stream(&mut self, InboundStream { peer, connection, protocol, stream }: InboundStream) {
@@ -109,26 +116,47 @@ impl Driver {
         let Ok(place) = Arc::clone(&session.streams).try_acquire_owned() else {
             self.core.metrics.refused_streams.with_label_values(&["too_many"]).inc();
             tracing::debug!(peer = %session.peer, "stream closed: the peer has too many open");
+            if session.is_flood(STREAM_COST, self.core.deps.clock.now()) {
+                self.on_offence(&session.peer, Offence::Flood);
+            }
             return;
         };
-        if protocol.as_ref() == ADMISSION_PROTOCOL {
-            let Some(handshake) = self.handshake(Side::Responder, &peer) else { return };
-            self.table.handshake_began(connection);
-            self.run_handshake(connection, handshake, Some(place), async move { Ok(stream) });
-        } else {
-            let core = Arc::clone(&self.core);
-            // Not ended by the stop at once: replies that are ready still leave.
-            self.core.tasks.spawn(async move {
-                let _place = place;
-                serve_stream(core, session, stream).await;
-            });
+        let core = Arc::clone(&self.core);
+        match protocol.as_ref() {
+            ADMISSION_PROTOCOL | ADMISSION_PROTOCOL_1 => {
+                let Some(handshake) = self.handshake(Side::Responder, &peer) else { return };
+                self.table.handshake_began(connection);
+                self.run_handshake(connection, handshake, Some(place), async move { Ok((protocol, stream)) });
+            }
+            PAIRING_PROTOCOL => {
+                if pairing::is_open(&core) {
+                    self.hold(&peer);
+                }
+                self.core.spawn(async move {
+                    let _place = place;
+                    pairing::let_in(core, session, stream).await;
+                });
+            }
+            _ => {
+                // Not ended by the stop at once: replies that are ready still leave.
+                self.core.tasks.spawn(async move {
+                    let _place = place;
+                    serve_stream(core, session, stream, version_of(&protocol)).await;
+                });
+            }
         }
     }
 
     fn handshake(&self, side: Side, peer: &PeerId) -> Option<Handshake> {
         let (session, _) = self.table.session(peer)?;
-        let (trust, local) = (Arc::clone(&self.core.trust), self.core.local.clone());
-        Some(Handshake::new(trust, side, local, session.peer.clone(), rand::random()))
+        let remote = session.peer.clone();
+        let parties = Parties {
+            trust: self.core.trust(),
+            local: self.core.local.clone(),
+            shut_out: self.guard.shut_out(&remote),
+            remote,
+        };
+        Some(Handshake::new(parties, side, rand::random()))
     }
 
     fn run_handshake(
@@ -136,13 +164,17 @@ impl Driver {
         connection: ConnectionId,
         handshake: Handshake,
         place: Option<OwnedSemaphorePermit>,
-        stream: impl Future<Output = Result<Stream, AdmissionError>> + Send + 'static,
+        stream: impl Future<Output = Result<OpenedStream, AdmissionError>> + Send + 'static,
     ) {
         let (traffic, within) = (self.core.metrics.traffic(), self.core.options.admission_within);
         let ends = self.handshake_ends.clone();
         self.core.spawn(async move {
             let outcome = match tokio::time::timeout(within, stream).await {
-                Ok(Ok(stream)) => admission::run(stream, handshake, traffic, within).await,
+                Ok(Ok((protocol, stream))) => {
+                    let first_version = protocol.as_ref() == ADMISSION_PROTOCOL_1;
+                    let handshake = if first_version { handshake.with_one_proof() } else { handshake };
+                    admission::run(stream, handshake, traffic, within).await
+                }
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(AdmissionError::Timeout(within)),
             };

@@ -51,6 +51,11 @@ impl Keeper {
         self.kept.remove(&key(address, peer));
     }
 
+    /// The peer is not to be dialled any more.
+    pub(crate) fn forget_peer(&mut self, peer: &PeerId) {
+        self.kept.retain(|_, kept| kept.peer.as_ref() != Some(peer));
+    }
+
     /// A connection to the address stands.
     pub(crate) fn reached(&mut self, address: &Multiaddr, peer: PeerId) {
         if let Some(kept) = self.kept.get_mut(&key(address, Some(peer))) {
@@ -191,6 +196,18 @@ mod tests {
         assert_eq!(keeper.counts(|peer| *peer == first), (2, 1));
         keeper.forget(&circuit, Some(second));
         assert_eq!(keeper.addresses(&first), [circuit]);
+    }
+
+    #[test]
+    fn a_peer_that_is_forgotten_is_not_dialled_again() {
+        let mut keeper = keeper(10);
+        let (gone, other) = (PeerId::random(), PeerId::random());
+        keeper.add(&address(1), Some(gone));
+        keeper.add(&address(2), Some(other));
+        keeper.forget_peer(&gone);
+        keeper.lost(gone, UnixMillis(0));
+        keeper.lost(other, UnixMillis(0));
+        assert_eq!(keeper.due(UnixMillis(9000), |_| false), [(address(2), Some(other))]);
     }
 
     #[test]

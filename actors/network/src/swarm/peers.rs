@@ -2,7 +2,8 @@
 //! is a list of [`Change`]s. No swarm, no clock, no I/O.
 //!
 //! A peer is admitted by a handshake on any of its connections, bound to both peer ids, for as long as one connection
-//! remains. The latest handshake counts; one that breaks off decides nothing.
+//! remains. The latest handshake counts; one that breaks off decides nothing. When the secret on which an admission rests
+//! is in use no more, the peer has to prove again within a time, and stays admitted meanwhile.
 
 mod ways;
 
@@ -12,6 +13,7 @@ use crate::admission::logic::Ruling;
 use crate::metrics::Direction;
 use crate::session::{PeerSession, Refusal, Standing};
 use crate::status::ConnectionStatus;
+use crate::trust::{Grounds, Trust};
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use meshwork_proto::{Role, UnixMillis};
@@ -65,6 +67,14 @@ struct Peer {
     /// Where it says that it can be reached.
     claimed: Vec<Multiaddr>,
     agent: Option<String>,
+    /// What its admission rests on.
+    grounds: Option<Grounds>,
+    /// It must prove again until then.
+    prove_by: Option<UnixMillis>,
+    /// Nothing is to be remembered of it.
+    forget: bool,
+    /// Something is under way with it that strangers may do: it is not closed before.
+    held_until: UnixMillis,
 }
 
 /// A connection that has been set up.
@@ -101,6 +111,10 @@ impl PeerTable {
                 connections: BTreeSet::new(),
                 claimed: Vec::new(),
                 agent: None,
+                grounds: None,
+                prove_by: None,
+                forget: false,
+                held_until: UnixMillis::default(),
             }
         });
         peer.connections.insert(new.id);
@@ -130,6 +144,9 @@ impl PeerTable {
             return vec![Change::Left(peer.session, Vec::new())];
         }
         let mut addresses = Vec::new();
+        if peer.forget {
+            return vec![Change::Left(Arc::clone(&peer.session), addresses), Change::Down(peer.session)];
+        }
         // The one that is known to work first; an incoming connection's port is nothing to dial.
         if gone.direction == Direction::Out {
             book::add(&mut addresses, &gone.address);
@@ -168,21 +185,82 @@ impl PeerTable {
         let before = peer.standing.clone();
         let refusal = match ruling {
             Err(problem) => return self.undecided(peer_id, &problem),
-            Ok(Ruling::Admitted(role)) => {
+            Ok(Ruling::Admitted(role, grounds)) => {
                 peer.set_standing(Standing::Admitted(role));
+                peer.grounds = Some(grounds);
+                peer.prove_by = None;
                 let same = before == Standing::Admitted(role);
                 return if same { Vec::new() } else { vec![Change::Up(session, role, address)] };
             }
             Ok(Ruling::RefusedByUs(reason)) => Refusal { by_us: true, reason },
             Ok(Ruling::RefusedByThem(reason)) => Refusal { by_us: false, reason },
         };
-        peer.set_standing(Standing::Refused(refusal.clone()));
-        let mut changes = Vec::new();
-        if matches!(before, Standing::Admitted(_)) {
-            changes.push(Change::Down(Arc::clone(&session)));
+        peer.refuse(refusal)
+    }
+
+    /// Peers that this trust does not uphold as admitted, with a connection on which to ask them again: their secret is in
+    /// use no more, or they could not prove one before.
+    pub(crate) fn unproven(&self, trust: &Trust) -> Vec<(PeerId, ConnectionId)> {
+        let upheld = |peer: &Peer| match peer.standing {
+            Standing::Admitted(_) => peer.grounds.as_ref().is_some_and(|grounds| trust.upholds(grounds)),
+            _ => false,
+        };
+        self.peers
+            .iter()
+            .filter(|(_, peer)| !upheld(peer))
+            .filter_map(|(id, peer)| Some((*id, *peer.connections.last()?)))
+            .collect()
+    }
+
+    /// Whether a peer is admitted by a secret that is in use no more, and was not asked to prove again yet.
+    pub(crate) fn is_outdated(&self, peer: &PeerId, trust: &Trust) -> bool {
+        self.peers.get(peer).is_some_and(|peer| {
+            peer.prove_by.is_none() && peer.grounds.as_ref().is_some_and(|grounds| !trust.upholds(grounds))
+        })
+    }
+
+    /// The peer, if it is admitted, has to prove again until then.
+    pub(crate) fn demand_proof(&mut self, peer: &PeerId, by: UnixMillis) {
+        if let Some(peer) = self.peers.get_mut(peer)
+            && matches!(peer.standing, Standing::Admitted(_))
+        {
+            peer.prove_by.get_or_insert(by);
         }
-        changes.push(Change::Refused(session, refusal));
+    }
+
+    /// Peers that did not prove again in time are admitted no more.
+    pub(crate) fn unproven_at(&mut self, now: UnixMillis) -> Vec<Change> {
+        let overdue = |peer: &&mut Peer| peer.prove_by.is_some_and(|by| by <= now);
+        let reason =
+            "the mesh secret that it had proved is in use no more, and it did not prove another one in time";
+        self.peers
+            .values_mut()
+            .filter(overdue)
+            .flat_map(|peer| peer.refuse(Refusal { by_us: true, reason: reason.to_owned() }))
+            .collect()
+    }
+
+    /// Admits a peer no more, from this moment on; its connections are closed by whoever says so.
+    pub(crate) fn shut_out(&mut self, peer: &PeerId, reason: String) -> Vec<Change> {
+        let Some(peer) = self.peers.get_mut(peer) else { return Vec::new() };
+        let mut changes = peer.refuse(Refusal { by_us: true, reason });
+        // That it is shut out says more than that it is refused.
+        changes.retain(|change| matches!(change, Change::Down(_)));
         changes
+    }
+
+    /// Does not close a stranger's connections before that time.
+    pub(crate) fn hold(&mut self, peer: &PeerId, until: UnixMillis) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.held_until = until;
+        }
+    }
+
+    /// Remembers nothing of a peer when its connections are gone; how many it has.
+    pub(crate) fn forget(&mut self, peer: &PeerId) -> usize {
+        let Some(peer) = self.peers.get_mut(peer) else { return 0 };
+        peer.forget = true;
+        peer.connections.len()
     }
 
     /// A ping was answered, or not.
@@ -215,12 +293,20 @@ impl PeerTable {
 
     /// Connections whose peers had time enough to be admitted.
     pub(crate) fn overdue(&self, now: UnixMillis, grace: Duration) -> Vec<Change> {
-        let overdue = |open: &Open| now.since(open.opened) >= grace && self.role(&open.peer).is_none();
+        let held = |peer: &PeerId| self.peers.get(peer).is_some_and(|peer| peer.held_until > now);
+        let overdue = |open: &Open| {
+            now.since(open.opened) >= grace && self.role(&open.peer).is_none() && !held(&open.peer)
+        };
         self.open
             .iter()
             .filter(|(_, open)| overdue(open))
             .map(|(id, _)| Change::Close(*id, "not_admitted"))
             .collect()
+    }
+
+    /// Who is at the other end of a connection.
+    pub(crate) fn peer_of(&self, id: ConnectionId) -> Option<PeerId> {
+        self.open.get(&id).map(|open| open.peer)
     }
 
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
@@ -319,6 +405,19 @@ impl Peer {
     fn set_standing(&mut self, standing: Standing) {
         self.session.set_standing(standing.clone());
         self.standing = standing;
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Vec<Change> {
+        let was_admitted = matches!(self.standing, Standing::Admitted(_));
+        self.set_standing(Standing::Refused(refusal.clone()));
+        self.grounds = None;
+        self.prove_by = None;
+        let mut changes = Vec::new();
+        if was_admitted {
+            changes.push(Change::Down(Arc::clone(&self.session)));
+        }
+        changes.push(Change::Refused(Arc::clone(&self.session), refusal));
+        changes
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::address::peer_of;
+use crate::trust::MeshSecret;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
@@ -17,7 +18,15 @@ fn connect(table: &mut PeerTable, n: usize, peer: PeerId, direction: Direction) 
 
 fn admit(table: &mut PeerTable, n: usize) -> Vec<Change> {
     table.handshake_began(id(n));
-    table.handshake_ended(id(n), Ok(Ruling::Admitted(Role::Member)))
+    table.handshake_ended(id(n), Ok(member(&secret())))
+}
+
+fn secret() -> MeshSecret {
+    MeshSecret::parse("the secret of the tests").unwrap()
+}
+
+fn member(secret: &MeshSecret) -> Ruling {
+    Ruling::Admitted(Role::Member, Grounds::Secret(secret.clone()))
 }
 
 /// The names of the changes, in order.
@@ -86,7 +95,7 @@ fn the_loss_of_the_connection_under_a_handshake_is_told_to_those_who_wait() {
     connect(&mut table, 2, peer, Direction::In);
     table.handshake_began(id(1));
     assert_eq!(names(&table.disconnected(id(1))), ["undecided"]);
-    let late = table.handshake_ended(id(1), Ok(Ruling::Admitted(Role::Admin)));
+    let late = table.handshake_ended(id(1), Ok(Ruling::Admitted(Role::Admin, Grounds::Name)));
     assert_eq!(names(&late), [] as [&str; 0]);
     assert_eq!(table.role(&peer), None, "admitted over a connection that is gone");
 }
@@ -105,7 +114,7 @@ fn a_peer_that_comes_back_with_another_secret_is_no_longer_admitted() {
     // Its requests wait while it tries again.
     table.handshake_began(id(2));
     assert_eq!(table.session(&peer).unwrap().1, &Standing::Proving);
-    assert_eq!(names(&table.handshake_ended(id(2), Ok(Ruling::Admitted(Role::Member)))), ["up"]);
+    assert_eq!(names(&table.handshake_ended(id(2), Ok(member(&secret())))), ["up"]);
 }
 
 #[test]
@@ -115,7 +124,7 @@ fn a_changed_role_is_told() {
     connect(&mut table, 1, peer, Direction::In);
     admit(&mut table, 1);
     table.handshake_began(id(1));
-    let changes = table.handshake_ended(id(1), Ok(Ruling::Admitted(Role::Admin)));
+    let changes = table.handshake_ended(id(1), Ok(Ruling::Admitted(Role::Admin, Grounds::Name)));
     assert!(matches!(changes[..], [Change::Up(_, Role::Admin, _)]));
 }
 
@@ -130,6 +139,10 @@ fn strangers_are_closed_after_their_grace_and_admitted_peers_never() {
     assert!(table.overdue(NOW.after(Duration::from_millis(9_999)), grace).is_empty());
     let overdue = table.overdue(NOW.after(grace), grace);
     assert!(matches!(overdue[..], [Change::Close(closed, "not_admitted")] if closed == id(1)));
+    // Unless something is under way with it that a stranger may do.
+    table.hold(&stranger, NOW.after(2 * grace));
+    assert!(table.overdue(NOW.after(grace), grace).is_empty());
+    assert_eq!(table.overdue(NOW.after(2 * grace), grace).len(), 1);
 }
 
 #[test]
@@ -168,4 +181,61 @@ fn nothing_is_remembered_of_a_stranger() {
     table.identified(id(1), "x", &["/ip4/10.0.0.1/tcp/7000".parse().unwrap()]);
     let changes = table.disconnected(id(1));
     assert!(matches!(&changes[..], [Change::Left(_, addresses)] if addresses.is_empty()));
+}
+
+#[test]
+fn who_was_admitted_by_a_retired_secret_proves_again_in_time_or_is_lost() {
+    let mut table = PeerTable::default();
+    let (follows, stays_behind, friend) = (PeerId::random(), PeerId::random(), PeerId::random());
+    for (n, peer) in [(1, follows), (2, stays_behind), (3, friend)] {
+        connect(&mut table, n, peer, Direction::Out);
+    }
+    admit(&mut table, 1);
+    admit(&mut table, 2);
+    table.handshake_began(id(3));
+    table.handshake_ended(id(3), Ok(Ruling::Admitted(Role::Member, Grounds::Name)));
+    let new = MeshSecret::generate();
+    let trust = Trust { secrets: new.clone().into(), ..Trust::default() };
+    let mut asked = table.unproven(&trust);
+    asked.sort();
+    let mut expected = vec![(follows, id(1)), (stays_behind, id(2))];
+    expected.sort();
+    assert_eq!(asked, expected);
+    let by = NOW.after(Duration::from_secs(5));
+    for (peer, connection) in asked {
+        table.demand_proof(&peer, by);
+        table.handshake_began(connection);
+        assert!(table.role(&peer).is_some(), "it was lost before it could prove");
+    }
+    assert_eq!(names(&table.handshake_ended(id(1), Ok(member(&new)))), [] as [&str; 0]);
+    assert_eq!(names(&table.handshake_ended(id(2), Err("reset".into()))), [] as [&str; 0]);
+    assert!(table.unproven_at(by.after(Duration::ZERO)).len() == 2, "down and refused");
+    assert_eq!(table.role(&stays_behind), None);
+    assert!(table.role(&follows).is_some() && table.role(&friend).is_some());
+    assert!(table.unproven_at(by.after(Duration::from_secs(60))).is_empty());
+}
+
+#[test]
+fn nothing_is_remembered_of_a_peer_that_is_to_be_forgotten() {
+    let mut table = PeerTable::default();
+    let peer = PeerId::random();
+    connect(&mut table, 1, peer, Direction::Out);
+    admit(&mut table, 1);
+    assert_eq!((table.forget(&peer), table.forget(&PeerId::random())), (1, 0));
+    let changes = table.disconnected(id(1));
+    assert_eq!(names(&changes), ["left", "down"]);
+    assert!(matches!(&changes[0], Change::Left(_, addresses) if addresses.is_empty()));
+}
+
+#[test]
+fn who_is_shut_out_is_down_at_once_and_not_once_more_when_its_connection_goes() {
+    let mut table = PeerTable::default();
+    let (peer, stranger) = (PeerId::random(), PeerId::random());
+    connect(&mut table, 1, peer, Direction::In);
+    connect(&mut table, 2, stranger, Direction::In);
+    admit(&mut table, 1);
+    assert_eq!(names(&table.shut_out(&peer, "revoked".into())), ["down"]);
+    assert_eq!(names(&table.shut_out(&stranger, "revoked".into())), [] as [&str; 0]);
+    assert_eq!(table.role(&peer), None);
+    assert_eq!(names(&table.disconnected(id(1))), ["left"]);
 }

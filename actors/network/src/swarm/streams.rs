@@ -26,13 +26,17 @@ use tokio::sync::oneshot;
 /// Why a stream could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OpenStreamError {
-    /// The peer does not speak the protocol.
+    /// The peer speaks none of the protocols.
     Unsupported,
     /// It broke, or took too long, while it was negotiated.
     Io(String),
 }
 
-type OpenReply = oneshot::Sender<Result<Stream, OpenStreamError>>;
+/// A stream that this node has opened, and the protocol that was agreed on for it.
+pub(crate) type OpenedStream = (StreamProtocol, Stream);
+
+/// Where the outcome of opening a stream goes.
+pub(crate) type OpenReply = oneshot::Sender<Result<OpenedStream, OpenStreamError>>;
 
 /// A stream that a peer has opened.
 #[derive(Debug)]
@@ -55,18 +59,18 @@ impl Behaviour {
         Self { accepted: accepted.into(), actions: VecDeque::new() }
     }
 
-    /// Opens a stream; `reply` is dropped when the connection is gone.
+    /// Opens a stream for the first of these protocols that the peer speaks; `reply` is dropped when the connection is gone.
     pub(crate) fn open(
         &mut self,
         peer_id: PeerId,
         connection: ConnectionId,
-        protocol: StreamProtocol,
+        protocols: impl Into<Arc<[StreamProtocol]>>,
         reply: OpenReply,
     ) {
         self.actions.push_back(ToSwarm::NotifyHandler {
             peer_id,
             handler: NotifyHandler::One(connection),
-            event: Open { protocol, reply },
+            event: Open { protocols: protocols.into(), reply },
         });
     }
 
@@ -120,7 +124,7 @@ impl NetworkBehaviour for Behaviour {
 /// Asks a connection's handler for a stream.
 #[derive(Debug)]
 pub(crate) struct Open {
-    protocol: StreamProtocol,
+    protocols: Arc<[StreamProtocol]>,
     reply: OpenReply,
 }
 
@@ -150,12 +154,12 @@ impl ConnectionHandler for Handler {
         self.actions.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn on_behaviour_event(&mut self, Open { protocol, reply }: Open) {
+    fn on_behaviour_event(&mut self, Open { protocols, reply }: Open) {
         if reply.is_closed() {
             return;
         }
         self.actions.push_back(ConnectionHandlerEvent::OutboundSubstreamRequest {
-            protocol: SubstreamProtocol::new(Protocols(Arc::new([protocol])), reply),
+            protocol: SubstreamProtocol::new(Protocols(protocols), reply),
         });
     }
 
@@ -168,9 +172,9 @@ impl ConnectionHandler for Handler {
                 self.actions.push_back(ConnectionHandlerEvent::NotifyBehaviour(protocol));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: (_, stream),
+                protocol: opened,
                 info: reply,
-            }) => answer(reply, Ok(stream)),
+            }) => answer(reply, Ok(opened)),
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: reply, error }) => {
                 answer(reply, Err(open_error(error)));
             }
@@ -180,7 +184,7 @@ impl ConnectionHandler for Handler {
 }
 
 /// An asker that gave up meanwhile leaves a stream that is closed at once.
-fn answer(reply: OpenReply, opened: Result<Stream, OpenStreamError>) {
+fn answer(reply: OpenReply, opened: Result<OpenedStream, OpenStreamError>) {
     if reply.send(opened).is_err() {
         tracing::debug!("a stream was opened that nobody waits for any more");
     }

@@ -82,7 +82,7 @@ async fn nodes_meet_in_the_public_table_that_do_not_trust_each_other() {
         reach: public(Vec::new()),
         ..quick()
     };
-    let stranger = Node::start(Trust { secret: Some(secret), ..Trust::default() }, options).await;
+    let stranger = Node::start(Trust { secrets: secret.into(), ..Trust::default() }, options).await;
     let begin = vec![stranger.address()];
     let (provider, asker) = (start(public(begin.clone())).await, start(public(begin)).await);
     provider.enter(&Directory::PublicDht, "ipfs-accelerate-task-queue", 1800).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_rendezvous_point_tells_who_is_registered_until_it_is_taken_back() {
 async fn a_rendezvous_point_need_not_be_a_member() {
     let secret = MeshSecret::parse("not the secret of the tests").unwrap();
     let reach = ReachOptions { rendezvous_server: true, ..ReachOptions::default() };
-    let trust = Trust { secret: Some(secret), ..Trust::default() };
+    let trust = Trust { secrets: secret.into(), ..Trust::default() };
     let server = Node::start(trust, NetworkOptions { reach, ..tcp() }).await;
     let (provider, asker) = (start(with_rendezvous()).await, start(with_rendezvous()).await);
     let point = point(&server).await;

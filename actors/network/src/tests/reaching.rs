@@ -70,7 +70,7 @@ async fn a_node_that_listens_nowhere_is_reached_and_admitted_through_a_relay() {
 async fn a_relay_that_is_no_member_is_not_disconnected_like_other_strangers() {
     let stranger = || {
         let secret = MeshSecret::parse("not the secret of the tests").unwrap();
-        Trust { secret: Some(secret), ..Trust::default() }
+        Trust { secrets: secret.into(), ..Trust::default() }
     };
     let patient = |options| NetworkOptions { stranger_grace: Duration::from_secs(60), ..options };
     let options = NetworkOptions { reach: relay(), ..patient(tcp()) };

@@ -3,11 +3,9 @@
 use super::world::{Node, eventually, member, pair, quic, quick, tcp};
 use crate::MeshClient;
 use crate::NodeIdentity;
-use crate::swarm::Command;
 use crate::trust::MeshSecret;
 use futures::future::join_all;
 use futures::{AsyncReadExt, AsyncWriteExt};
-use libp2p::StreamProtocol;
 use meshwork_proto::artifact::ArtifactPiece;
 use meshwork_proto::discovery::{Advertisement, ListPeers};
 use meshwork_proto::transport::{CallError, PeerTarget};
@@ -15,7 +13,6 @@ use meshwork_proto::wire::{ListNodeTools, MESHWORK_PROTOCOL, MeshReply, MeshRequ
 use meshwork_proto::{Cid, ErrorCode, Role};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,12 +164,7 @@ async fn hostile_bytes_end_their_stream_and_nothing_else() {
     // A claimed length of 4 GiB, a length of nothing, no message at all, and a reply where requests belong.
     let reply = [0, 0, 0, 5, 1, 1, 0, 9, 0];
     for bytes in [&[0xff; 8][..], &[0; 4], &[0, 0, 0, 3, 250, 250, 250], &reply] {
-        let (opened, stream) = oneshot::channel();
-        let protocol = StreamProtocol::new(MESHWORK_PROTOCOL);
-        let peer = server.identity.libp2p_id();
-        let open = Command::Open { peer, protocol, reply: opened };
-        client.network.core().commands.send(open).await.unwrap();
-        let mut stream = stream.await.unwrap().unwrap();
+        let mut stream = client.raw_stream(&server.identity, MESHWORK_PROTOCOL).await;
         stream.write_all(bytes).await.unwrap();
         stream.flush().await.unwrap();
         let mut rest = Vec::new();

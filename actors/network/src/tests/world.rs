@@ -1,6 +1,9 @@
 //! Nodes for tests: a network, a service that answers in known ways, and inboxes for what the network tells.
 
-use crate::{MeshSecret, Network, NetworkDeps, NetworkOptions, NetworkPorts, NodeIdentity, Trust, prepare};
+use crate::swarm::Command;
+use crate::{
+    MeshSecret, MeshSecrets, Network, NetworkDeps, NetworkOptions, NetworkPorts, NodeIdentity, Trust, prepare,
+};
 use bytes::Bytes;
 use meshwork_kit::{Clock, Envelope, Inbox, Port, channel_port};
 use meshwork_proto::artifact::{
@@ -11,7 +14,7 @@ use meshwork_proto::executor::WorkSource;
 use meshwork_proto::queue::{WorkerPeerBack, WorkerPeerLost};
 use meshwork_proto::transport::{
     CallError, CallPeer, DialPeer, Directory, EnterSelf, LookUp, LookUpError, PeerAnswer, PeerTarget,
-    ServeRequest,
+    RevokeError, RevokePeer, Revoked, SecretsSet, ServeRequest, SetSecrets,
 };
 use meshwork_proto::wire::{ListNodeTools, MeshReply, MeshRequest, ReadPiece};
 use meshwork_proto::{Cid, ErrorCode, MeshError, PeerId};
@@ -19,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// How long a test waits for what must come.
@@ -37,8 +41,14 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T
     }
 }
 
+/// Whoever knows these secrets, the first of which it shows.
+pub(crate) fn knowing(secrets: &[&str]) -> Trust {
+    let secrets = secrets.iter().map(|text| MeshSecret::parse(text).unwrap());
+    Trust { secrets: MeshSecrets::new(secrets).unwrap(), ..Trust::default() }
+}
+
 pub(crate) fn member() -> Trust {
-    Trust { secret: Some(MeshSecret::parse(SECRET).unwrap()), ..Trust::default() }
+    knowing(&[SECRET])
 }
 
 pub(crate) fn tcp() -> NetworkOptions {
@@ -206,10 +216,10 @@ pub(crate) struct Node {
     pub(crate) service: Arc<Service>,
     pub(crate) registry: prometheus::Registry,
     connections: Inbox<PeerConnection>,
+    pub(crate) found: Inbox<PeersFound>,
     pub(crate) lost: Inbox<WorkerPeerLost>,
     pub(crate) back: Inbox<WorkerPeerBack>,
     pub(crate) sources: Inbox<WorkSource>,
-    pub(crate) found: Inbox<PeersFound>,
 }
 
 impl Node {
@@ -339,6 +349,71 @@ impl Node {
         }
     }
 
+    /// Changes told so far that nobody has looked at, without round-trip times.
+    pub(crate) fn changes_so_far(&mut self) -> Vec<PeerConnection> {
+        let mut changes = Vec::new();
+        while let Some(envelope) = self.connections.try_recv() {
+            match envelope.into_parts().0 {
+                PeerConnection::Rtt { .. } => {}
+                change => changes.push(change),
+            }
+        }
+        changes
+    }
+
+    /// Until a peer is shut out; whether it was revoked.
+    pub(crate) async fn until_shut_out(&mut self, peer: &PeerId) -> bool {
+        loop {
+            if let PeerConnection::ShutOut { peer: out, revoked } = self.next_connection().await
+                && out == *peer
+            {
+                return revoked;
+            }
+        }
+    }
+
+    /// Until a peer is let in again.
+    pub(crate) async fn until_let_in(&mut self, peer: &PeerId) {
+        loop {
+            if let PeerConnection::LetIn { peer: let_in } = self.next_connection().await
+                && let_in == *peer
+            {
+                return;
+            }
+        }
+    }
+
+    /// Replaces the mesh secrets.
+    pub(crate) async fn set_secrets(&self, secrets: &[&str]) -> SecretsSet {
+        let secrets = secrets.iter().map(|text| text.as_bytes().to_vec()).collect();
+        let set = self.ports.secrets.ask(SetSecrets { secrets }, PATIENCE).await.expect("it is answered");
+        set.expect("the secrets can be used")
+    }
+
+    /// Revokes a peer, or takes that back.
+    pub(crate) async fn revoke(&self, peer: &PeerId, undo: bool) -> Result<Revoked, RevokeError> {
+        let request = RevokePeer { peer: peer.clone(), undo };
+        self.ports.revoke.ask(request, PATIENCE).await.expect("it is answered")
+    }
+
+    /// A stream to a peer on which bytes can be written as they come.
+    pub(crate) async fn raw_stream(&self, peer: &NodeIdentity, protocol: &'static str) -> libp2p::Stream {
+        self.try_raw_stream(peer, protocol).await.expect("the stream is opened")
+    }
+
+    /// None: there is no connection, or it is lost meanwhile.
+    pub(crate) async fn try_raw_stream(
+        &self,
+        peer: &NodeIdentity,
+        protocol: &'static str,
+    ) -> Option<libp2p::Stream> {
+        let (opened, stream) = oneshot::channel();
+        let protocols = vec![libp2p::StreamProtocol::new(protocol)];
+        let open = Command::Open { peer: peer.libp2p_id(), protocols, reply: opened };
+        self.network.core().commands.send(open).await.expect("the network runs");
+        Some(stream.await.ok()?.ok()?.1)
+    }
+
     /// Until a peer is up.
     pub(crate) async fn until_up(&mut self, peer: &PeerId) {
         loop {
@@ -357,6 +432,20 @@ impl Node {
                 && down == *peer
             {
                 return;
+            }
+        }
+    }
+
+    /// Until a peer is down, or refused, which may take the place of it: what is told last counts.
+    pub(crate) async fn until_lost(&mut self, peer: &PeerId) {
+        loop {
+            match self.next_connection().await {
+                PeerConnection::Down { peer: lost } | PeerConnection::Refused { peer: lost, .. }
+                    if lost == *peer =>
+                {
+                    return;
+                }
+                _ => {}
             }
         }
     }

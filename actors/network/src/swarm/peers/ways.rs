@@ -103,6 +103,7 @@ mod tests {
     use crate::admission::logic::Ruling;
     use crate::session::PeerSession;
     use crate::swarm::peers::NewConnection;
+    use crate::trust::Grounds;
     use meshwork_proto::Role;
 
     const NOW: UnixMillis = UnixMillis(1_000_000);
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(table.newest_connection(&peer), Some(id(2)));
         assert!(table.superseded(NOW.after(AFTER), AFTER).is_empty(), "not before it is admitted");
         table.handshake_began(id(1));
-        table.handshake_ended(id(1), Ok(Ruling::Admitted(Role::Member)));
+        table.handshake_ended(id(1), Ok(Ruling::Admitted(Role::Member, Grounds::Name)));
         assert!(table.superseded(NOW, AFTER).is_empty(), "what is under way there may end");
         let closed = table.superseded(NOW.after(AFTER), AFTER);
         assert!(matches!(closed[..], [Change::Close(a, _), Change::Close(b, _)] if (a, b) == (id(1), id(3))));
