@@ -23,9 +23,9 @@ pub struct EnvironmentPeers(BTreeMap<String, String>);
 impl EnvironmentPeers {
     /// Takes from all variables those that matter here.
     #[must_use]
-    pub fn of(variables: &BTreeMap<String, String>) -> Self {
-        let set = |name: &str| Some((name.to_owned(), variables.get(name)?.clone()));
-        Self(VARIABLES.into_iter().filter_map(set).collect())
+    pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let ours = variables.into_iter().filter(|(name, _)| VARIABLES.contains(name));
+        Self(ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
     /// Whether any of them says anything at all.
@@ -65,13 +65,8 @@ mod tests {
     const A: &str = "/ip4/198.51.100.7/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
     const B: &str = "/ip4/198.51.100.8/tcp/9100";
 
-    fn of(variables: &[(&str, &str)]) -> EnvironmentPeers {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        EnvironmentPeers::of(&variables.iter().map(owned).collect())
-    }
-
     fn found(variables: &[(&str, &str)]) -> Vec<String> {
-        let reading = of(variables).read();
+        let reading = EnvironmentPeers::of(variables.iter().copied()).read();
         reading.found().into_iter().flat_map(|contact| contact.addresses).collect()
     }
 
@@ -100,7 +95,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_skipped_and_told_with_the_name_of_its_variable() {
-        let reading = of(&[(CACHE, "node.example:9100,/ip4/1.2.3.4/tcp/1"), ("HOME", "/root")]).read();
+        let reading =
+            EnvironmentPeers::of([(CACHE, "node.example:9100,/ip4/1.2.3.4/tcp/1"), ("HOME", "/root")]).read();
         assert_eq!(reading.found().len(), 1);
         assert_eq!(reading.skipped.len(), 1);
         assert!(reading.skipped[0].entry.contains(CACHE), "{:?}", reading.skipped);
@@ -108,7 +104,7 @@ mod tests {
 
     #[test]
     fn nothing_set_is_nothing() {
-        let nothing = of(&[("PATH", "/bin"), (OURS, " ")]);
+        let nothing = EnvironmentPeers::of([("PATH", "/bin"), (OURS, " ")]);
         assert!(!nothing.is_set() && nothing.read().found().is_empty());
     }
 }

@@ -350,8 +350,8 @@ fn what_is_not_configured_cannot_be_read_or_holds_nothing_is_an_error_with_a_way
 fn asking_for_everything_that_is_configured_tells_of_each_place_what_is_wrong() {
     testing::world(|world| async move {
         let (options, place) = named();
-        let variables = BTreeMap::from([("MESHWORK_BOOTSTRAP_PEERS".into(), THERE.into())]);
-        let environment = EnvironmentPeers::of(&variables);
+        let variables = [("MESHWORK_BOOTSTRAP_PEERS", THERE)];
+        let environment = EnvironmentPeers::of(variables);
         let options = BootstrapOptions { peers: configured(HERE).peers, environment, ..options };
         let places = Outside::default();
         places.fails(place, "no name server answers");
@@ -372,8 +372,7 @@ fn a_real_reader_reads_files_variables_and_the_public_list() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("peers");
         std::fs::write(&path, format!("# first contacts\n{HERE}\n")).unwrap();
-        let variables = BTreeMap::from([("CACHE_BOOTSTRAP_PEERS".into(), THERE.into())]);
-        let environment = EnvironmentPeers::of(&variables);
+        let environment = EnvironmentPeers::of([("CACHE_BOOTSTRAP_PEERS", THERE)]);
         let options =
             BootstrapOptions { files: vec![path], environment, use_public_list: true, ..Default::default() };
         let (dial, _dial) = probe(64);
