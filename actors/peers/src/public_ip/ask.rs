@@ -77,12 +77,15 @@ impl Count {
         }
     }
 
-    fn decided(&self) -> usize {
-        usize::from(self.agreed.ipv4.is_some()) + usize::from(self.agreed.ipv6.is_some())
+    fn is_decided(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.agreed.ipv4.is_some(),
+            Family::V6 => self.agreed.ipv6.is_some(),
+        }
     }
 
     fn finish(self) -> Asked {
-        if self.decided() > 0 {
+        if self.is_decided(Family::V4) || self.is_decided(Family::V6) {
             return Asked::Agreed(self.agreed);
         }
         let said =
@@ -105,21 +108,21 @@ pub(super) async fn all(services: &[String], timeout: Duration) -> Asked {
         .flat_map(|service| [(*service, Family::V4), (*service, Family::V6)])
         .map(|(service, family)| async move { (service, family, ask(service, family, timeout).await) })
         .collect();
+    let mut waiting = BTreeMap::from([(Family::V4, services.len()), (Family::V6, services.len())]);
     let mut grace = None;
-    loop {
+    // A family that is decided, or has nobody left to answer, is not waited for.
+    while waiting.iter().any(|(family, left)| *left > 0 && !count.is_decided(*family)) {
         let next = match grace {
-            Some(until) => match tokio::time::timeout_at(until, answers.next()).await {
-                Ok(next) => next,
-                Err(_) => break,
-            },
+            Some(until) => tokio::time::timeout_at(until, answers.next()).await.unwrap_or(None),
             None => answers.next().await,
         };
         let Some((service, family, answer)) = next else { break };
+        if let Some(left) = waiting.get_mut(&family) {
+            *left = left.saturating_sub(1);
+        }
         count.take(service, family, answer);
-        match count.decided() {
-            0 => {}
-            1 => drop(grace.get_or_insert_with(|| tokio::time::Instant::now() + OTHER_FAMILY)),
-            _ => break,
+        if count.is_decided(Family::V4) || count.is_decided(Family::V6) {
+            grace.get_or_insert_with(|| tokio::time::Instant::now() + OTHER_FAMILY);
         }
     }
     count.finish()
@@ -223,9 +226,9 @@ mod tests {
         let mut count = Count::default();
         count.take("a", Family::V4, ip(V4));
         count.take("a", Family::V6, ip(V4));
-        assert_eq!(count.decided(), 0);
+        assert!(!count.is_decided(Family::V4));
         count.take("b", Family::V4, ip(V4));
-        assert_eq!(count.decided(), 1);
+        assert!(count.is_decided(Family::V4) && !count.is_decided(Family::V6));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use meshwork_proto::discovery::FoundPeer;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Longest address that is read, in bytes: two onions and a relay fit.
-pub(crate) const MAX_LENGTH: usize = 512;
+/// Longest address that is read, in bytes: one through a relay, with both peers' ids, has about 200.
+pub(crate) const MAX_LENGTH: usize = 256;
 /// Most addresses that are kept of one peer.
 pub(crate) const MAX_PER_PEER: usize = 8;
 
@@ -54,6 +54,9 @@ pub(crate) fn read(text: &str) -> Result<Address, String> {
             "ip6" => note_ip(&mut address, parsed::<Ipv6Addr>(part, parts.next())?.into())?,
             "tcp" | "udp" => {
                 let port = parsed::<u16>(part, parts.next())?;
+                if port == 0 {
+                    return Err("port 0 is to listen at, not to dial".into());
+                }
                 address.port.get_or_insert(port);
             }
             "p2p" | "ipfs" => address.peer = Some(parsed(part, parts.next())?),
@@ -191,6 +194,7 @@ mod tests {
             ("http://example.com", "no multiaddress"),
             ("/ip4/1.2.3/tcp/1", "no value for /ip4"),
             ("/ip4/1.2.3.4/tcp/99999", "no value for /tcp"),
+            ("/ip4/1.2.3.4/tcp/0", "port 0"),
             ("/ip4/1.2.3.4/tcp/1/p2p/nobody", "no value for /p2p"),
             ("/ip4/1.2.3.4/tcp/1/p2p", "no value for /p2p"),
             ("/ip4/0.0.0.0/tcp/1", "any address"),

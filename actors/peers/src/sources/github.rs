@@ -97,7 +97,9 @@ pub enum GithubConfigError {
     )]
     BaseUrl(String),
     /// It would not survive as a mark in a comment.
-    #[error("{0:?} cannot mark comments: expected a short name without \"--\", \":\" and line breaks")]
+    #[error(
+        "{0:?} cannot mark comments: expected a name of at most 253 bytes without \"-->\" and line breaks, in the title without \":\" too"
+    )]
     Name(String),
 }
 
@@ -388,7 +390,7 @@ fn check(options: &GithubOptions) -> Result<(), GithubConfigError> {
         return Err(GithubConfigError::BaseUrl(options.base_url.clone()));
     }
     for mark in [Some(&options.registry), options.runner.as_ref()].into_iter().flatten() {
-        let fits = mark.len() <= 128 && !mark.contains("--") && !mark.chars().any(char::is_control);
+        let fits = mark.len() <= 253 && !mark.contains("-->") && !mark.chars().any(char::is_control);
         if !fits || (mark == &options.registry && (mark.is_empty() || mark.contains(':'))) {
             return Err(GithubConfigError::Name(mark.clone()));
         }

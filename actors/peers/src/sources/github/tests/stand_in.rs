@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) fault_of_writes: Option<ResponseTemplate>,
     /// Requests as `METHOD path?query status`.
     pub(super) log: Vec<String>,
+    /// How many pages were said to be unchanged.
+    pub(super) unchanged: usize,
     pub(super) authorization: Vec<Option<String>>,
 }
 
@@ -105,7 +107,7 @@ impl State {
                     }
                     issue
                 });
-                page(request, issues.collect(), etag)
+                page(request, issues.collect(), etag, &mut self.unchanged)
             }
             ("POST", ["repos", "octo", "mesh", "issues"]) => {
                 let number = self.issues.iter().map(|(number, ..)| *number).max().unwrap_or(0) + 1;
@@ -113,7 +115,7 @@ impl State {
                 ResponseTemplate::new(201).set_body_json(json!({"number": number}))
             }
             ("GET", ["repos", "octo", "mesh", "issues", _, "comments"]) => {
-                page(request, self.comments.iter().map(shown).collect(), etag)
+                page(request, self.comments.iter().map(shown).collect(), etag, &mut self.unchanged)
             }
             ("POST", ["repos", "octo", "mesh", "issues", _, "comments"]) => {
                 self.next_id += 1;
@@ -152,7 +154,12 @@ fn shown(comment: &StoredComment) -> Value {
 }
 
 /// A page of a list, with the links and the `ETag` of the real API.
-fn page(request: &Request, items: Vec<Value>, etag: Option<String>) -> ResponseTemplate {
+fn page(
+    request: &Request,
+    items: Vec<Value>,
+    etag: Option<String>,
+    unchanged: &mut usize,
+) -> ResponseTemplate {
     let query = |name: &str| {
         let found = request.url.query_pairs().find(|(key, _)| key == name);
         found.and_then(|(_, value)| value.parse::<usize>().ok())
@@ -162,6 +169,7 @@ fn page(request: &Request, items: Vec<Value>, etag: Option<String>) -> ResponseT
     let items: Vec<_> = items.into_iter().skip((number - 1) * size).take(size).collect();
     let tag = format!("W/\"{:x}\"", hash(&items));
     if etag.as_deref() == Some(tag.as_str()) {
+        *unchanged += 1;
         return ResponseTemplate::new(304).insert_header("etag", tag.as_str());
     }
     let mut links = Vec::new();
