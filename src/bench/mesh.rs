@@ -13,7 +13,7 @@ use super::BenchError;
 use crate::child::ChildNode;
 use crate::cli::BenchArgs;
 use crate::output::Output;
-use meshwork_network::trust::MeshSecret;
+use meshwork_network::trust::MeshSecrets;
 pub(super) use report::MeshReport;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ impl Lab {
     fn new(dir: &Path) -> Result<Self, BenchError> {
         std::fs::create_dir_all(dir)?;
         let secret = dir.join("secret");
-        MeshSecret::load_or_create(&secret).map_err(std::io::Error::other)?;
+        MeshSecrets::load_or_create(&secret).map_err(std::io::Error::other)?;
         Ok(Self { dir: dir.to_owned(), secret })
     }
 

@@ -116,7 +116,7 @@ fn invite(owner: &ChildNode) -> Result<String, Failure> {
     let data = crate::config::DataDir::at(&owner.data_dir);
     let secrets = meshwork_network::trust::MeshSecrets::load_or_create(&data.mesh_secret())
         .map_err(|error| Failure::internal(error.to_string()))?;
-    let secret = secrets.shown().ok_or_else(|| Failure::internal("the owner has no mesh secret".into()))?;
+    let secret = secrets.shown().ok_or_else(|| Failure::internal("the owner has no mesh secret"))?;
     let peer = owner.ready.peer_id.parse().map_err(|error| Failure::internal(format!("{error}")))?;
     let address = owner.address();
     let address = address.split("/p2p/").next().unwrap_or(&address).to_owned();

@@ -36,7 +36,6 @@ pub(super) fn discovery(config: &NodeConfig, environment: &Environment) -> Disco
         target_connections: discovery.target_connections,
         allow_private_addresses: discovery.allow_private_addresses,
         max_peers: discovery.max_peers,
-        gossip: discovery.gossip,
         exchange_every: seconds(discovery.gossip_interval_s),
         pushed: mdns.then_some(Source::Mdns).into_iter().collect(),
         seed: rand::random(),
@@ -137,6 +136,7 @@ pub(super) fn bootstrap(config: &NodeConfig, environment: &Environment, own: &Pe
         dns: DnsOptions {
             names: bootstrap.dns.clone(),
             default_port: bootstrap.dns_port,
+            allow_loopback: config.p2p.discovery.allow_private_addresses,
             ..DnsOptions::default()
         },
         use_public_list: bootstrap.public,

@@ -1,6 +1,6 @@
 //! From the user's configuration to the options of each crate.
 
-use super::NodeError;
+use super::{NodeError, membership};
 use crate::config::{self, Environment, NodeConfig, ToolConfig, UpstreamConfig};
 use meshwork_gateway::{GatewayOptions, HttpOptions, UpstreamOptions};
 use meshwork_network::NetworkOptions;
@@ -56,12 +56,24 @@ fn secret_file(config: &NodeConfig) -> PathBuf {
     config.p2p.mesh_secret_file.clone().unwrap_or_else(|| config.data().mesh_secret())
 }
 
-pub(super) fn network(config: &NodeConfig) -> NetworkOptions {
+/// The file with the secrets that a running node watches; none when the configuration itself holds the secret.
+pub(super) fn watched_secret_file(config: &NodeConfig) -> Option<PathBuf> {
+    let p2p = &config.p2p;
+    match (p2p.invitation(), &p2p.mesh_secret) {
+        (Some(_), _) => Some(config.data().mesh_secret()),
+        (None, Some(_)) => None,
+        (None, None) => Some(secret_file(config)),
+    }
+}
+
+pub(super) fn network(config: &NodeConfig, environment: &Environment) -> NetworkOptions {
     NetworkOptions {
         listen: config.p2p.listen.clone(),
         external: config.p2p.external.clone(),
         seed: rand::random(),
-        secret_file: Some(secret_file(config)),
+        // A secret that comes with a pairing would not be read again if the configuration itself holds one.
+        secret_file: watched_secret_file(config),
+        reach: membership::reach(config, environment),
         revoked_file: Some(config.data().revoked()),
         ..NetworkOptions::default()
     }

@@ -214,8 +214,8 @@ impl Node {
     /// Stops everything in the reverse order of its start; what does not end in time is named in the log.
     async fn stop(self) {
         self.phase.send_replace(Phase::Stopping);
-        self.http.stop(STOP_WITHIN).await;
         self.say_goodbye().await;
+        self.http.stop(STOP_WITHIN).await;
         self.parts.gateway.stop(STOP_WITHIN).await;
         if let Err(error) = self.parts.network.stop(STOP_WITHIN).await {
             tracing::warn!(%error, "network");

@@ -10,9 +10,11 @@ use meshwork_gateway::{
 };
 use meshwork_kit::Port;
 use meshwork_network::{Network, NetworkDeps, NetworkPorts, NetworkSeed};
-use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapOptions, BootstrapPorts, BootstrapSeed};
-use meshwork_peers::discovery::{self, DiscoveryDeps, DiscoveryOptions, DiscoveryPorts, DiscoverySeed};
-use meshwork_peers::public_ip::{self, PublicIpOptions};
+use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapPorts, BootstrapSeed};
+use meshwork_peers::discovery::{self, DiscoveryDeps, DiscoveryPorts, DiscoverySeed};
+use meshwork_peers::public_ip;
+use meshwork_peers::reaper::{self, ReaperDeps};
+use meshwork_peers::sources::DirectoryPorts;
 use meshwork_proto::discovery::DescribeNode;
 use meshwork_proto::node::Shutdown;
 use meshwork_work::executor::{self, ExecutorDeps, ExecutorPorts, ExecutorSeed};

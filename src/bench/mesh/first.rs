@@ -113,7 +113,9 @@ fn cases(lab: &Lab) -> Vec<Case> {
         case(
             "dns",
             &quiet,
-            &format!("{{bootstrap: {{dns: [localhost], dns_port: {{port}}}}, discovery: {{{QUIET}}}}}"),
+            &format!(
+                "{{bootstrap: {{dns: [localhost], dns_port: {{port}}}}, discovery: {{allow_private_addresses: true, {QUIET}}}}}"
+            ),
             None,
         ),
         case("rendezvous", &rendezvous, &rendezvous, Some(&both("rendezvous: {serve: true}"))),
