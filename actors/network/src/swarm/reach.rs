@@ -4,6 +4,7 @@
 
 mod behaviours;
 mod entries;
+mod hints;
 mod look_ups;
 mod needed;
 mod neighbours;

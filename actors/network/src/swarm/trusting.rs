@@ -304,6 +304,7 @@ impl Driver {
             let changes = self.table.shut_out(&id, reason);
             self.apply(changes);
             self.swarm.behaviour_mut().blocked.block_peer(id);
+            self.starve_tables(id);
         }
         let told = PeerConnection::ShutOut { peer: peer.clone(), revoked };
         self.outboxes.shut_out.put(peer.clone(), told, Weight::Essential);

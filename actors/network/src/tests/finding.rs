@@ -28,7 +28,7 @@ fn is_only(found: &[FoundPeer], node: &Node) -> bool {
     matches!(found, [one] if one.peer == Some(node.id()) && one.addresses.contains(&bare))
 }
 
-async fn point(point: &Node) -> Directory {
+fn point(point: &Node) -> Directory {
     Directory::Rendezvous { point: point.address() }
 }
 
@@ -67,6 +67,25 @@ async fn a_node_entered_in_the_meshs_table_is_found_by_one_that_never_met_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_node_is_taken_out_of_the_table_that_was_told_of_it() {
+    let hub = start(with_dht(true)).await;
+    let (provider, asker) = (start(with_dht(false)).await, start(with_dht(false)).await);
+    provider.dial(&hub.address(), 10_000).await.unwrap();
+    asker.dial(&hub.address(), 10_000).await.unwrap();
+    let kept = &hub.network.core().metrics.reach.entries;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while kept.with_label_values(&["dht", "kept"]).get() == 0 {
+        assert!(Instant::now() < deadline, "never entered at the hub");
+        // It has to know the hub first, and what it says travels a moment.
+        let _ = provider.enter(&Directory::Dht, NAME, 3600).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    asker.look_until(&Directory::Dht, NAME, |found| is_only(found, &provider)).await;
+    hub.revoke(&provider.id(), false).await.unwrap();
+    asker.look_until(&Directory::Dht, NAME, <[FoundPeer]>::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_meet_in_the_public_table_that_do_not_trust_each_other() {
     let public = |bootstrap: Vec<String>| ReachOptions {
         public_dht: Some(PublicDhtOptions { bootstrap }),
@@ -102,7 +121,7 @@ async fn nodes_meet_in_the_public_table_that_do_not_trust_each_other() {
 async fn a_rendezvous_point_tells_who_is_registered_until_it_is_taken_back() {
     let server = start(ReachOptions { rendezvous_server: true, ..ReachOptions::default() }).await;
     let (provider, asker) = (start(with_rendezvous()).await, start(with_rendezvous()).await);
-    let point = point(&server).await;
+    let point = point(&server);
     assert_eq!(asker.look_up(&point, NAME, 10_000).await, Ok(Vec::new()));
     provider.enter(&point, NAME, 7200).await.unwrap();
     let found = asker.look_up(&point, NAME, 10_000).await.unwrap();
@@ -119,7 +138,7 @@ async fn a_rendezvous_point_need_not_be_a_member() {
     let trust = Trust { secrets: secret.into(), ..Trust::default() };
     let server = Node::start(trust, NetworkOptions { reach, ..tcp() }).await;
     let (provider, asker) = (start(with_rendezvous()).await, start(with_rendezvous()).await);
-    let point = point(&server).await;
+    let point = point(&server);
     provider.enter(&point, NAME, 7200).await.unwrap();
     let found = asker.look_up(&point, NAME, 10_000).await.unwrap();
     assert!(is_only(&found, &provider), "{found:?}");

@@ -2,9 +2,7 @@
 //!
 //! An entry is a *provider record*: a node says that it "provides" a name, a namespace or a capability, and others ask
 //! who does. The key is the name itself, byte for byte, as py-libp2p makes it of a text that is no content id. In the
-//! public table the Python nodes also leave a value under `/ipfs-accelerate/task-queue/ns/<name>`, a JSON object with
-//! `peer_id`, `multiaddr` and `ts`; it is written and read too, but as the last writer replaces all others, and most
-//! nodes of the public table refuse values of names they do not know, it is only a second hint.
+//! public table the Python nodes also leave a value, which is written and read too ([`hints`]).
 //!
 //! Members of a private network have no address that anybody outside confirmed, and libp2p's tables find no provider
 //! without one. Two things make up for it: the addresses a node listens on stand in for external ones, and whoever keeps
@@ -13,10 +11,10 @@
 //! Only members enter themselves in the mesh's table, and only members are put into it. Whoever connects may read it, as
 //! libp2p has no way to ask first; it holds addresses and names, nothing else.
 
-use super::behaviours::{MAX_VALUE, MESH_ENTRY_FOR, PUBLIC_ENTRY_FOR, Table};
+use super::behaviours::{MESH_ENTRY_FOR, PUBLIC_ENTRY_FOR, Table};
 use super::entries::Entries;
 use super::look_ups::{Ended, Pending, Question};
-use super::{Driver, would_dial};
+use super::{Driver, hints, would_dial};
 use crate::address::{self, Endpoint};
 use crate::error::StartError;
 use crate::swarm::{Act, DirectoryCommand, Place};
@@ -30,16 +28,12 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use meshwork_proto::UnixMillis;
 use meshwork_proto::transport::LookUpError;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Longest name of an entry that is kept for others, in bytes.
 const MAX_KEY: usize = 255;
 /// How often ended entries are taken out.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// What the Python nodes' values are kept under, before the name.
-const VALUE_PREFIX: &str = "/ipfs-accelerate/task-queue/ns/";
-
 /// Which table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
@@ -70,16 +64,6 @@ impl Which {
             Self::Public => Question::PublicDht(id),
         }
     }
-}
-
-/// What the Python nodes leave in the public table.
-#[derive(Debug, Serialize, Deserialize)]
-struct Hint {
-    peer_id: String,
-    multiaddr: String,
-    /// Seconds since 1970; read from anybody's clock, so it is not looked at.
-    #[serde(default)]
-    ts: f64,
 }
 
 /// Reads a node to begin with.
@@ -138,7 +122,7 @@ impl Driver {
     fn ask_table(&mut self, which: Which, name: &str, act: Act) -> Result<Vec<Question>, LookUpError> {
         let hint = self.hint();
         let Some(table) = self.table_of(which) else { return Err(LookUpError::Off(which.title())) };
-        let (key, value) = (RecordKey::new(&name), value_key(name));
+        let (key, value) = (RecordKey::new(&name), hints::key(name));
         let alone = table.kbuckets().next().is_none();
         let unknown = || LookUpError::Unavailable(format!("{} knows no other node yet", which.title()));
         let mut open = Vec::new();
@@ -177,9 +161,7 @@ impl Driver {
     /// What the Python nodes are told of this one; none without an address.
     fn hint(&self) -> Option<Vec<u8>> {
         let local = self.core.listening.borrow().clone();
-        let seconds = Duration::from_millis(self.core.deps.clock.now().0).as_secs_f64();
-        let multiaddr = local.listen.first()?.clone();
-        serde_json::to_vec(&Hint { peer_id: local.peer.to_string(), multiaddr, ts: seconds }).ok()
+        hints::write(&local.peer, local.listen.first()?, self.core.deps.clock.now())
     }
 
     pub(super) fn on_table(&mut self, which: Which, event: kad::Event) {
@@ -216,7 +198,7 @@ impl Driver {
                 return;
             }
             QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(found))) => {
-                if let Some((peer, address)) = read_hint(&found.record.value)
+                if let Some((peer, address)) = hints::read(&found.record.value)
                     && peer != self.core.identity.libp2p_id()
                 {
                     self.reach.look_ups.found(question, peer, &[address]);
@@ -279,11 +261,15 @@ impl Driver {
         if matches!(stored, Some(Ok(()))) { "kept" } else { "full" }
     }
 
+    /// The keys under which a peer is entered in each table.
+    fn keys_of(&self, peer: PeerId) -> [(Which, Vec<Vec<u8>>); 2] {
+        let keys = |entries: &Entries| entries.of(peer).map(<[u8]>::to_vec).collect();
+        [(Which::Mesh, keys(&self.reach.entries)), (Which::Public, keys(&self.reach.public_entries))]
+    }
+
     /// A peer has said where it listens: its entries that have no address yet get these.
     pub(super) fn complete_entries(&mut self, peer: PeerId) {
-        let keys = |entries: &Entries| entries.of(peer).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let (mesh, public) = (keys(&self.reach.entries), keys(&self.reach.public_entries));
-        for (which, keys) in [(Which::Mesh, mesh), (Which::Public, public)] {
+        for (which, keys) in self.keys_of(peer) {
             let ways = self.table.ways_to(&peer);
             let Some(table) = self.table_of(which) else { continue };
             for key in keys {
@@ -300,9 +286,7 @@ impl Driver {
 
     /// Keeps a value of the Python nodes' kind; others have no business here.
     fn keep_value(&mut self, which: Which, record: Record) -> &'static str {
-        let ours = which == Which::Public && record.key.as_ref().starts_with(VALUE_PREFIX.as_bytes());
-        let long = record.key.as_ref().len() > VALUE_PREFIX.len() + MAX_KEY || record.value.len() > MAX_VALUE;
-        if !ours || long || read_hint(&record.value).is_none() {
+        if which == Which::Mesh || !hints::is_hint(&record) {
             return "malformed";
         }
         let Some(table) = self.table_of(which) else { return "full" };
@@ -347,6 +331,17 @@ impl Driver {
         }
     }
 
+    /// Takes a peer that is shut out from the tables, which would dial it and name it to others.
+    pub(in crate::swarm) fn starve_tables(&mut self, peer: PeerId) {
+        for (which, keys) in self.keys_of(peer) {
+            let Some(table) = self.table_of(which) else { continue };
+            table.remove_peer(&peer);
+            for key in keys {
+                table.store_mut().remove_provider(&RecordKey::from(key), &peer);
+            }
+        }
+    }
+
     /// Counts what has ended, and gives up what nobody waits for any more.
     pub(super) fn ended(&mut self, ended: Vec<Ended>) {
         for Ended { directory, kind, outcome, found, unanswered } in ended {
@@ -384,47 +379,9 @@ impl Driver {
     }
 }
 
-fn value_key(name: &str) -> RecordKey {
-    RecordKey::new(&format!("{VALUE_PREFIX}{name}"))
-}
-
-/// Whom a value of the Python nodes names, and where; none for anything else.
-fn read_hint(value: &[u8]) -> Option<(PeerId, Multiaddr)> {
-    if value.len() > MAX_VALUE {
-        return None;
-    }
-    let hint: Hint = serde_json::from_slice(value).ok()?;
-    let peer: PeerId = hint.peer_id.parse().ok()?;
-    let address: Multiaddr = hint.multiaddr.parse().ok()?;
-    address::of_peer(&address, &peer).map(|address| (peer, address))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_python_nodes_value_is_read_and_written_and_nothing_else_is_taken_for_one() {
-        let (peer, other) = (PeerId::random(), PeerId::random());
-        let python = format!(
-            r#"{{"peer_id": "{peer}", "multiaddr": "/ip4/192.0.2.7/tcp/9710/p2p/{peer}", "ts": 1.7e9}}"#
-        );
-        let address: Multiaddr = "/ip4/192.0.2.7/tcp/9710".parse().unwrap();
-        assert_eq!(read_hint(python.as_bytes()), Some((peer, address.clone())));
-        let ours = Hint { peer_id: peer.to_string(), multiaddr: address.to_string(), ts: 1.0 };
-        assert_eq!(read_hint(&serde_json::to_vec(&ours).unwrap()), Some((peer, address)));
-        for wrong in [
-            "".to_owned(),
-            "[]".to_owned(),
-            python.replace("/tcp/9710", ""),
-            python.replace("/tcp/9710", "/tcp/0"),
-            python.replace(&format!("p2p/{peer}"), &format!("p2p/{other}")),
-            python.replace(r#""peer_id""#, r#""who""#),
-            python.replace("1.7e9", &"1".repeat(MAX_VALUE)),
-        ] {
-            assert_eq!(read_hint(wrong.as_bytes()), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn nodes_to_begin_with_need_their_id_and_may_be_names() {
