@@ -45,7 +45,7 @@ pub(super) struct HandshakeEnd {
 
 /// Whom changes are told to.
 pub(super) struct Outboxes {
-    discovery: Outbox<PeerConnection>,
+    pub(super) discovery: Outbox<PeerConnection>,
     queue: Outbox<bool>,
     work: Outbox<WorkSource>,
     /// Discovery again: who is shut out is told beside its connections, so that neither takes the place of the other.

@@ -84,7 +84,7 @@ impl Driver {
         let changes = self.table.connected(new, self.core.deps.clock.now(), session);
         self.changed = true;
         self.apply(changes);
-        self.reach_connected(peer, endpoint.is_relayed());
+        self.reach_connected(peer, &address);
         if direction == Direction::Out {
             self.begin_handshake(peer, id, 0);
             self.on_dialled(id, peer, &address);

@@ -24,6 +24,7 @@ use super::peers::Change;
 use crate::address::{self, Endpoint};
 use crate::error::StartError;
 use crate::metrics::Direction;
+use crate::notify::Weight;
 use crate::options::NetworkOptions;
 use behaviours::ReachingEvent;
 use entries::Entries;
@@ -33,6 +34,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, identify, kad, relay};
 use look_ups::LookUps;
 use meshwork_proto::UnixMillis;
+use meshwork_proto::discovery::PeerConnection;
 use meshwork_proto::transport::Reachability;
 use needed::Needed;
 use neighbours::Neighbours;
@@ -117,7 +119,7 @@ impl Driver {
         }
         let configured: Vec<Multiaddr> = self.reach.reachable.external().cloned().collect();
         for address in configured {
-            self.punch_at(&address);
+            self.offer(&address);
         }
         self.on_reach_changed();
         Ok(())
@@ -171,19 +173,30 @@ impl Driver {
         overdue.into_iter().filter(|change| !needed(change)).collect()
     }
 
-    /// A connection stands.
-    pub(super) fn reach_connected(&mut self, peer: PeerId, relayed: bool) {
-        if relayed {
+    /// A connection stands, whose other end is at this address.
+    pub(super) fn reach_connected(&mut self, peer: PeerId, address: &Multiaddr) {
+        if address::is_relayed(address) {
             return;
         }
-        if self.table.has_relayed(&peer)
-            && let Some((session, _)) = self.table.session(&peer)
-            && let Some(link) = session.link()
-        {
-            link.retire();
+        if self.table.has_relayed(&peer) {
+            self.go_straight(peer, address);
         }
         if let Some(step) = self.reach.relays.connected(&peer) {
             self.take_step(step, self.core.deps.clock.now());
+        }
+    }
+
+    /// A direct connection stands beside one through a relay: it is used from now on.
+    fn go_straight(&self, peer: PeerId, address: &Multiaddr) {
+        let Some((session, _)) = self.table.session(&peer) else { return };
+        if let Some(link) = session.link() {
+            link.retire();
+        }
+        if let Some(role) = session.role() {
+            let peer = session.peer.clone();
+            let address = address::with_peer(address, &session.remote);
+            let up = PeerConnection::Up { peer: peer.clone(), role, address };
+            self.outboxes.discovery.put(peer, up, Weight::Essential);
         }
     }
 
@@ -257,7 +270,7 @@ impl Driver {
         }
         let change = self.reach.reachable.assume(self.listeners.addresses());
         for address in &change.add {
-            self.punch_at(address);
+            self.offer(address);
         }
         if !lists {
             return;
@@ -276,11 +289,17 @@ impl Driver {
         }
     }
 
-    /// Lets hole punching try an address of this node. libp2p itself only tries those that peers see and that are not
-    /// known to work, so that a node with a known address could not be connected to by one without.
-    fn punch_at(&mut self, addr: &Multiaddr) {
-        if let Some(punching) = self.swarm.behaviour_mut().reach.hole_punching.as_mut() {
-            punching.on_swarm_event(FromSwarm::NewExternalAddrCandidate(NewExternalAddrCandidate { addr }));
+    /// Lets hole punching and address tests try an address of this node. By themselves they only try those that peers see
+    /// and that are not taken for external ones yet: a node with a known address could not be connected to by one without,
+    /// and what only stands in for an external address would never be confirmed.
+    fn offer(&mut self, addr: &Multiaddr) {
+        let candidate = FromSwarm::NewExternalAddrCandidate(NewExternalAddrCandidate { addr });
+        let reach = &mut self.swarm.behaviour_mut().reach;
+        if let Some(punching) = reach.hole_punching.as_mut() {
+            punching.on_swarm_event(candidate);
+        }
+        if let Some(autonat) = reach.autonat.as_mut() {
+            autonat.on_swarm_event(candidate);
         }
     }
 }

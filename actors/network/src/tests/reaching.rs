@@ -2,9 +2,11 @@
 
 use super::world::{Node, eventually, member, quic, quick, tcp};
 use crate::{
-    MeshSecret, NetworkOptions, NodeIdentity, ReachOptions, RelayLimits, StartError, Trust, prepare,
+    DhtOptions, MeshSecret, NetworkOptions, NodeIdentity, ReachOptions, RelayLimits, StartError, Trust,
+    prepare,
 };
 use meshwork_kit::Backoff;
+use meshwork_proto::discovery::PeerConnection;
 use meshwork_proto::transport::{CallError, Reachability};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -142,6 +144,10 @@ async fn two_nodes_behind_a_relay_connect_directly_where_they_can() {
     let metrics = [&caller, &hidden].map(|node| node.network.core().metrics.reach.hole_punches.clone());
     assert_eq!(caller.dial(&address, 10_000).await.unwrap(), hidden.id());
     caller.until_up(&hidden.id()).await;
+    let PeerConnection::Up { peer, address, .. } = caller.next_connection().await else {
+        panic!("the better way is not told")
+    };
+    assert!(peer == hidden.id() && !address.contains("p2p-circuit"), "{address}");
     eventually("a direct connection", || transports(&caller, &hidden).contains(&"tcp").then_some(())).await;
     assert!(metrics.iter().map(|m| m.with_label_values(&["direct"]).get()).sum::<u64>() > 0);
     // What is asked from now on does not go through the relay, whose end is no loss to them.
@@ -172,21 +178,25 @@ async fn an_address_that_a_peer_could_connect_to_is_confirmed() {
         autonat_interval: Duration::from_millis(100),
         ..ReachOptions::default()
     };
-    let node = start(autonat, tcp()).await;
-    node.dial(&server.address(), 10_000).await.unwrap();
-    let status = eventually("confirmed", || {
-        let status = node.network.status().borrow().clone();
-        (status.reachability == Reachability::Public).then_some(status)
-    })
-    .await;
-    assert_eq!(status.external, [node.bare_address()]);
-    assert_eq!(status.observed[0].peers, 1);
-    eventually("the connection made for the test is closed", || {
-        let closed = server.network.core().metrics.connections_closed.with_label_values(&["tried_out"]);
-        (closed.get() == 1 && transports(&server, &node).len() == 1).then_some(())
-    })
-    .await;
-    node.greet(&server.id()).await.unwrap();
+    // Also where the address stands in for an external one before anybody has tried it.
+    let listed = ReachOptions { dht: Some(DhtOptions { server: true }), ..autonat.clone() };
+    for (tested, reach) in [(1, autonat), (2, listed)] {
+        let node = start(reach, tcp()).await;
+        node.dial(&server.address(), 10_000).await.unwrap();
+        let status = eventually("confirmed", || {
+            let status = node.network.status().borrow().clone();
+            (status.reachability == Reachability::Public).then_some(status)
+        })
+        .await;
+        assert_eq!(status.external, [node.bare_address()]);
+        assert_eq!(status.observed[0].peers, 1);
+        eventually("the connection made for the test is closed", || {
+            let closed = server.network.core().metrics.connections_closed.with_label_values(&["tried_out"]);
+            (closed.get() == tested && transports(&server, &node).len() == 1).then_some(())
+        })
+        .await;
+        node.greet(&server.id()).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
