@@ -51,6 +51,8 @@ impl Node {
             .arg(dir)
             .args(["--listen", "/ip4/127.0.0.1/tcp/0"])
             .args(args)
+            // Nodes of other tests on this machine must not be found.
+            .env("MESHWORK_P2P__DISCOVERY__MDNS", "off")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

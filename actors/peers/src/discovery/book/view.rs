@@ -125,10 +125,10 @@ fn member(now: UnixMillis, state: PeerState, peer: &PeerId, entry: &Entry) -> Me
     if let Some(link) = &entry.link
         && !entry.addresses.iter().any(|known| known.text == link.address)
     {
-        // The peer opened the connection: it is how it is reached now, and nothing to dial.
+        // The peer opened the connection: it is how it is reached now, but nothing to dial, so it comes last.
         let (source, confirmed_ms_ago) = (Source::Connection, Some(0));
         let address = link.address.to_string();
-        addresses.insert(0, AddressView { address, source, confirmed_ms_ago, successes: 0, failures: 0 });
+        addresses.push(AddressView { address, source, confirmed_ms_ago, successes: 0, failures: 0 });
     }
     MemberView {
         peer: peer.clone(),
