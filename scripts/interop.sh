@@ -89,6 +89,8 @@ check() { # check COMMAND...: runs one program with its steps
 
 if [ "${1:-}" = --inside ]; then
   shift
+  # The node would wonder what this variable is for.
+  unset MESHWORK_BIN
   make_network
   start_node
   steps=(identified pinged admitted refused found finds mdns)

@@ -1,7 +1,7 @@
 //! A node on a host of the laboratory, and its command line there.
 
 use crate::lab::Space;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -81,7 +81,10 @@ impl<'a> Node<'a> {
 
     /// What `peers list` says of another node; null when it is not listed.
     pub(crate) async fn peer(&self, other: &Node<'_>) -> Value {
-        let listed = self.cli(&["peers", "list"]).await.unwrap_or(json!({"peers": []}));
+        let listed = match self.cli(&["peers", "list"]).await {
+            Ok(listed) => listed,
+            Err(error) => panic!("peers list at {}: {error}\n{}", self.host.name, read_log(&self.dir)),
+        };
         let peers = listed["peers"].as_array().cloned().unwrap_or_default();
         peers.into_iter().find(|peer| peer["peer_id"] == other.peer_id()).unwrap_or_default()
     }

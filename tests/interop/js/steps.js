@@ -1,5 +1,6 @@
 // What has to happen between a js-libp2p node and a meshwork node, step by step. Each step throws when it does not.
 
+import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import { ADMISSION, initiate, respond } from './admission.js'
 import { Meshwork } from './meshwork.js'
@@ -150,6 +151,10 @@ export const steps = {
       for await (const event of node.services.dht.provide(key(settings))) {
         must(event.name !== 'QUERY_ERROR', `${event.error}`)
       }
+      // From now on only the table knows it. (js-libp2p keeps up connections with all that are in its own table.)
+      await node.services.dht.stop()
+      await node.peerStore.delete(peerIdFromString(settings.peer_id))
+      await node.hangUp(peerIdFromString(settings.peer_id))
       await new Meshwork(settings).discover('public_dht')
       await eventually('the node lists what it found', async () => {
         const peer = await new Meshwork(settings).peer(id)
@@ -179,19 +184,22 @@ export const steps = {
     }
   },
 
-  /** Nobody knows an address: js-libp2p and a node that is started on the same network find each other. */
+  /**
+   * Nobody knows an address: js-libp2p discovers a node that is started on the same network, and joins it there. (Not the
+   * other way round: js-libp2p answers with its addresses in another section than the specification says, where
+   * rust-libp2p does not look.)
+   */
   async mdns (settings) {
     const met = new Map()
-    const { node, seen, id } = await start(settings, { mdns: true })
+    const { node, id } = await start(settings, { mdns: true })
     node.addEventListener('peer:discovery', ({ detail }) => met.set(detail.id.toString(), detail.multiaddrs))
     const neighbour = await new Meshwork(settings).neighbour()
     try {
       const at = await eventually('js-libp2p discovers the neighbour', () => met.get(neighbour.id))
-      await eventually('the neighbour discovers js-libp2p', async () => {
-        const peer = await neighbour.meshwork.peer(id)
-        return peer?.found_by.includes('mdns') && peer.state === 'connected'
-      })
-      must(seen.admissions.some(({ ours, theirs }) => ours.admitted && theirs.admitted), 'no node ever proved itself')
+      const connection = await node.dial(at[0].encapsulate(`/p2p/${neighbour.id}`))
+      const verdicts = await admit(node, connection, settings.secret)
+      must(verdicts.ours.admitted && verdicts.theirs.admitted, JSON.stringify(verdicts))
+      await eventually('the neighbour lists it', async () => (await neighbour.meshwork.peer(id))?.state === 'connected')
       return `met at ${at.join(' ')}`
     } finally {
       await neighbour.stop()

@@ -5,6 +5,7 @@ The settings, as scripts/interop.sh writes them: `binary`, `node` (address with 
 """
 
 import json
+import logging
 import sys
 import traceback
 
@@ -20,6 +21,8 @@ def causes(error):
     return [cause for inner in error.exceptions for cause in causes(inner)]
 
 
+# It calls every stream that ends an error.
+logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 with open(sys.argv[1], encoding="utf-8") as file:
     settings = json.load(file)
 for name in sys.argv[2:]:

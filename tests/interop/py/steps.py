@@ -100,8 +100,10 @@ async def refused(settings):
 async def found(settings):
     """py-libp2p enters itself in the table, and the node finds it there, dials it and admits it."""
     async with start(settings, dht=True) as node:
-        await _join_table(settings, node)
+        peer = await _join_table(settings, node)
         assert await node.dht.provide(settings["namespace"]), "the node took no provider record"
+        # From now on only the table knows it.
+        await node.host.disconnect(peer)
         await Meshwork(settings).discover("public_dht")
         await eventually("the node lists what it found", lambda: _connected_from(Meshwork(settings), node, "public_dht"))
         assert any(one.ours.admitted and one.theirs.admitted for one in node.admissions), node.admissions
@@ -123,7 +125,10 @@ async def finds(settings):
 
 
 async def mdns(settings):
-    """Nobody knows an address: a node that is started on the same network finds it, dials it and admits it."""
+    """Nobody knows an address: a node that is started on the same network finds it, dials it and admits it.
+
+    Not the other way round: py-libp2p only takes answers with a record (SRV) that no other libp2p sends.
+    """
     async with start(settings, mdns=True) as node, Meshwork(settings).neighbour() as neighbour:
         await eventually("the neighbour discovers py-libp2p", lambda: _connected_from(neighbour, node, "mdns"))
         assert any(one.ours.admitted and one.theirs.admitted for one in node.admissions), node.admissions
@@ -137,6 +142,7 @@ async def _join_table(settings, node):
         return await node.dht.add_peer(peer)
 
     await eventually("the node is in the routing table", known)
+    return peer
 
 
 async def _connected_member(settings, node):
