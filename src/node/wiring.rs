@@ -8,19 +8,25 @@ use meshwork_gateway::{
     ArtifactPorts, DiscoveryPorts as GatewayDiscovery, ExecutorPorts as GatewayExecutor, Gateway,
     GatewayDeps, GatewayPorts, GatewaySeed, MembershipPorts, NodePorts, QueuePorts as GatewayQueue,
 };
-use meshwork_kit::Port;
-use meshwork_network::{Network, NetworkDeps, NetworkPorts, NetworkSeed};
+use meshwork_kit::{Port, serve_port};
+use meshwork_network::{Network, NetworkDeps, NetworkPorts, NetworkSeed, RelayStatus};
 use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapPorts, BootstrapSeed};
 use meshwork_peers::discovery::{self, DiscoveryDeps, DiscoveryPorts, DiscoverySeed};
 use meshwork_peers::public_ip;
 use meshwork_peers::reaper::{self, ReaperDeps};
 use meshwork_peers::sources::DirectoryPorts;
+use meshwork_proto::bootstrap::{GetPublicIp, PublicIp};
 use meshwork_proto::discovery::DescribeNode;
 use meshwork_proto::node::Shutdown;
+use meshwork_proto::transport::{GetReach, Reach};
 use meshwork_work::executor::{self, ExecutorDeps, ExecutorPorts, ExecutorSeed};
 use meshwork_work::queue::{self, QueueDeps, QueuePorts, QueueSeed};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+
+/// How long the services that know the public address may take together.
+const PUBLIC_IP_WITHIN: Duration = Duration::from_secs(30);
 
 /// Every port of the node: they exist before anything runs, so they can be handed around in circles.
 #[derive(Clone)]
@@ -68,7 +74,7 @@ pub(super) async fn start(
     start_bootstrap(ground, config, environment, &ports, &network, seeds.bootstrap)?;
     let clean_up = ReaperDeps { clean_up: ports.discovery.clean_up.clone() };
     reaper::prepare().start(&ground.supervision, membership::reaper(config), clean_up);
-    let gateway = start_gateway(ground, config, &ports, shutdowns, seeds.gateway);
+    let gateway = start_gateway(ground, config, &ports, &network, shutdowns, seeds.gateway);
     Ok(Parts { network, gateway, ports })
 }
 
@@ -230,6 +236,7 @@ fn start_gateway(
     ground: &Ground,
     config: &NodeConfig,
     ports: &Ports,
+    network: &Network,
     shutdowns: mpsc::Sender<Shutdown>,
     seed: GatewaySeed,
 ) -> Gateway {
@@ -259,7 +266,7 @@ fn start_gateway(
             announce: discovery.announce.clone(),
             advertised: discovery.advertised.clone(),
         },
-        membership: membership_ports(ground, config, ports),
+        membership: membership_ports(ground, config, ports, network),
         artifacts: ArtifactPorts {
             put: store.put_artifact.clone(),
             read: store.read_artifact.clone(),
@@ -272,7 +279,12 @@ fn start_gateway(
     seed.start(GatewayDeps { node, local_peer: ground.peer_id.clone() }, &ground.supervision)
 }
 
-fn membership_ports(ground: &Ground, config: &NodeConfig, ports: &Ports) -> MembershipPorts {
+fn membership_ports(
+    ground: &Ground,
+    config: &NodeConfig,
+    ports: &Ports,
+    running: &Network,
+) -> MembershipPorts {
     let (discovery, bootstrap, network) = (&ports.discovery, &ports.bootstrap, &ports.network);
     MembershipPorts {
         members: discovery.members.clone(),
@@ -283,9 +295,43 @@ fn membership_ports(ground: &Ground, config: &NodeConfig, ports: &Ports) -> Memb
         forget: discovery.forget.clone(),
         bootstrap: bootstrap.now.clone(),
         contacts: bootstrap.contacts.clone(),
-        public_ip: public_ip::serve(&ground.runtime, membership::public_ip(config)),
+        public_ip: public_ip_port(ground, config),
         revoke: network.revoke.clone(),
         open_pairing: network.open_pairing.clone(),
         pair_with: network.pair_with.clone(),
+        reach: reach_port(ground, running),
     }
+}
+
+/// Finds the public address out: when it is asked, and at the start if the configuration says so.
+fn public_ip_port(ground: &Ground, config: &NodeConfig) -> Port<GetPublicIp> {
+    let port = public_ip::serve(&ground.runtime, membership::public_ip(config));
+    if config.p2p.public_ip.detect {
+        let asked = port.clone();
+        ground.runtime.spawn(async move {
+            match asked.ask(GetPublicIp { refresh: false }, PUBLIC_IP_WITHIN).await {
+                Ok(Ok(PublicIp { ipv4, ipv6, .. })) => tracing::info!(?ipv4, ?ipv6, "public address"),
+                Ok(Err(error)) => tracing::warn!(%error, "public address"),
+                Err(error) => tracing::warn!(%error, "public address"),
+            }
+        });
+    }
+    port
+}
+
+/// How well this node can be reached, as the network shows it.
+fn reach_port(ground: &Ground, network: &Network) -> Port<GetReach> {
+    let status = network.status();
+    serve_port(16, &ground.runtime, move |_| {
+        let now = status.borrow().clone();
+        let reserved = |relay: &&RelayStatus| relay.state == "reserved";
+        let reach = Reach {
+            reachability: now.reachability,
+            addresses: now.listen,
+            external: now.external,
+            relays: now.relays.iter().filter(reserved).map(|relay| relay.peer.clone()).collect(),
+            observed: now.observed.iter().map(|observed| observed.ip).collect(),
+        };
+        async move { reach }
+    })
 }

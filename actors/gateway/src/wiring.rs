@@ -23,7 +23,9 @@ use meshwork_proto::node::Shutdown;
 use meshwork_proto::queue::{
     By, Cancel, Claim, Finish, GetTask, List, Renew, Resubmit, Stats, Submit, Update,
 };
-use meshwork_proto::transport::{CallPeer, FetchArtifact, OpenPairing, PairWith, RevokePeer, ServeRequest};
+use meshwork_proto::transport::{
+    CallPeer, FetchArtifact, GetReach, OpenPairing, PairWith, RevokePeer, ServeRequest,
+};
 use meshwork_proto::upstream::CallUpstream;
 use prometheus::Registry;
 use std::sync::Arc;
@@ -117,6 +119,8 @@ pub struct MembershipPorts {
     pub open_pairing: Port<OpenPairing>,
     /// Join the mesh of another node.
     pub pair_with: Port<PairWith>,
+    /// How well this node can be reached.
+    pub reach: Port<GetReach>,
 }
 
 /// Ports of the artifact store.

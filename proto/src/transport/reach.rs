@@ -168,3 +168,27 @@ impl Reachability {
         }
     }
 }
+
+/// Asks how well this node can be reached.
+#[derive(Debug, Clone, Copy)]
+pub struct GetReach;
+
+impl Request for GetReach {
+    type Reply = Reach;
+    const NAME: &'static str = "get_reach";
+}
+
+/// How well this node can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// From outside of its network.
+    pub reachability: Reachability,
+    /// Where others can dial it, the best first, each with `/p2p/<id>`.
+    pub addresses: Vec<String>,
+    /// Those of them that are configured, or that were confirmed from outside, without `/p2p/<id>`.
+    pub external: Vec<String>,
+    /// Relays at which it has a place.
+    pub relays: Vec<PeerId>,
+    /// Under which IP addresses connected peers see it, the most frequent first; what they say proves nothing.
+    pub observed: Vec<std::net::IpAddr>,
+}

@@ -58,6 +58,9 @@ pub(super) async fn execute(
     if output.is_json() {
         return output.json(&answer.0);
     }
+    if let Some(line) = reach(&answer) {
+        output.note(line);
+    }
     let peers = answer.items("peers");
     if peers.is_empty() {
         let filtered = options.state.is_some() || options.source.is_some() || options.capability.is_some();
@@ -69,6 +72,24 @@ pub(super) async fn execute(
         return Ok(());
     }
     output.table(&table(&peers))
+}
+
+/// How well the node itself can be reached; nothing when a peer was asked.
+fn reach(answer: &Answer) -> Option<String> {
+    let reach = answer.member("reach");
+    let how = match reach.text("reachability")? {
+        "public" => "can be reached from outside of its network",
+        "private" => "cannot be reached from outside of its network",
+        _ => "has not been tried from outside of its network",
+    };
+    let mut line = format!("this node {how}");
+    for (what, name) in [(" at ", "external"), ("; through relays ", "relays"), ("; seen as ", "observed")] {
+        let texts = reach.texts(name);
+        if !texts.is_empty() {
+            line.push_str(&format!("{what}{}", texts.join(", ")));
+        }
+    }
+    Some(line)
 }
 
 /// Peers as a table. Ids stay whole, to be copied into other commands.

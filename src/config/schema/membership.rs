@@ -302,6 +302,6 @@ pub(super) const KEYS: &[Key] = &[
         "p2p.public_ip.detect",
         Switch,
         Value("false"),
-        "ask them at the start, and offer the address to peers; false: only when the tool is called",
+        "ask them at the start too, and write the answer to the log; false: only when the tool is called",
     ),
 ];

@@ -19,7 +19,7 @@ fn by_default_a_node_gossips_and_looks_around_and_asks_nobody_outside() {
     assert!(discovery.gossip && discovery.mdns == Mdns::Auto && !discovery.allow_private_addresses);
     assert!(!discovery.dht.enabled && discovery.dht.server && !discovery.public_dht.enabled);
     assert!(discovery.rendezvous.points.is_empty() && !discovery.rendezvous.serve);
-    assert_eq!((&discovery.files.path, discovery.github.owner_and_name()), (&None, None));
+    assert_eq!((&discovery.files.path, &discovery.github.repository), (&None, &None));
     assert!(discovery.ttls().is_empty());
     assert!(p2p.bootstrap.environment && !p2p.bootstrap.public && p2p.bootstrap.dns.is_empty());
     assert_eq!((p2p.bootstrap.public_list.len(), p2p.bootstrap.dns_port), (4, 4001));
@@ -40,7 +40,7 @@ fn each_source_has_a_section_and_a_time_to_live_of_its_own() {
     assert_eq!(p2p.discovery.mdns, Mdns::On, "a word of YAML 1.1, but no switch here");
     let ttls = p2p.discovery.ttls();
     assert_eq!(ttls, [(Source::Mdns, 120.0), (Source::Dht, 900.0), (Source::FileRegistry, 0.0)].into());
-    assert_eq!(p2p.discovery.github.owner_and_name(), Some(("octocat", "hello-world")));
+    assert_eq!(p2p.discovery.github.repository.as_deref(), Some("octocat/hello-world"));
     assert_eq!(p2p.discovery.github.issue_title, "p2p-peer-registry");
     assert_eq!(p2p.bootstrap.dns.len(), 2);
 }

@@ -130,7 +130,7 @@ pub(crate) struct FilesConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GithubConfig {
-    /// `owner/name`; none: it is off. See [`GithubConfig::owner_and_name`].
+    /// `owner/name`; none: it is off.
     pub(crate) repository: Option<String>,
     /// Title of the issue and mark of the comments.
     pub(crate) issue_title: String,
@@ -146,15 +146,6 @@ pub(crate) struct GithubConfig {
     pub(crate) token: Option<Hidden>,
     /// Delete the comments of nodes that are gone.
     pub(crate) delete_stale: bool,
-}
-
-impl GithubConfig {
-    /// The owner and the name of the repository, if there is one.
-    #[must_use]
-    pub(crate) fn owner_and_name(&self) -> Option<(&str, &str)> {
-        // Checked when the configuration was loaded.
-        self.repository.as_deref().and_then(|repository| repository.split_once('/'))
-    }
 }
 
 /// Section `p2p.bootstrap`.

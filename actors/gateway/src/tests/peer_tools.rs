@@ -41,6 +41,9 @@ async fn the_list_has_the_agreed_shape() {
         assert_eq!((&found["state"], &found["trust"]), (&json!("known"), &json!("unproven")));
         assert_eq!((&found["last_seen_s"], &found["load"]), (&Value::Null, &Value::Null));
         assert_eq!(list["peers"][2]["trust"], "revoked");
+        let reach = &list["reach"];
+        assert_eq!((&reach["reachability"], &reach["relays"]), (&json!("public"), &json!([PEER])));
+        assert_eq!(reach["external"], json!(["/ip4/192.0.2.1/tcp/4001"]));
     }
     node.stop().await;
 }
@@ -57,6 +60,7 @@ async fn the_list_is_filtered_where_the_book_is() {
     assert_eq!(node.state.logged("capability: Some(\"gpu\")"), 1);
     let there = client.call("p2p_peer_list", json!({"peer": PEER})).await;
     assert_eq!((&there["peer_id"], &there["count"]), (&json!(PEER), &json!(0)));
+    assert_eq!(there["reach"], Value::Null, "how a peer is reached is its own to say");
     node.stop().await;
 }
 

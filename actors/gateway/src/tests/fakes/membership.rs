@@ -1,6 +1,6 @@
 //! Doubles of those that know who is in the mesh: they note what they were asked, and know three peers.
 
-use super::{State, local, peer, port};
+use super::{LOCAL, State, local, peer, port};
 use crate::MembershipPorts;
 use meshwork_proto::bootstrap::{
     BootstrapError, BootstrapFrom, BootstrapNow, BootstrapReport, ContactState, ContactView, GetPublicIp,
@@ -12,7 +12,8 @@ use meshwork_proto::discovery::{
     SourceReport,
 };
 use meshwork_proto::transport::{
-    OpenPairing, PairError, PairWith, PairedWith, PairingOffer, RevokeError, RevokePeer, Revoked,
+    OpenPairing, PairError, PairWith, PairedWith, PairingOffer, Reach, Reachability, RevokeError, RevokePeer,
+    Revoked,
 };
 use meshwork_proto::wire::{MeshReply, MeshRequest};
 use meshwork_proto::{ErrorCode, MeshError, PeerId};
@@ -80,6 +81,7 @@ pub(super) fn ports(state: &Arc<State>) -> MembershipPorts {
             let addresses = vec![format!("/ip4/192.0.2.1/tcp/4001/p2p/{}", local())];
             Ok(PairingOffer { code: "123-456-789".into(), valid_ms: open.valid_ms, addresses })
         }),
+        reach: port(state, |_, _| async { reach() }),
         pair_with: port(state, |state, pair: PairWith| async move {
             state.log(format!("pair {:?}", pair.addresses));
             match pair.code.as_str() {
@@ -211,4 +213,14 @@ fn address(text: &str, source: Source, confirmed_ms_ago: Option<u64>) -> Address
 
 fn id(text: &str) -> PeerId {
     text.parse().unwrap()
+}
+
+fn reach() -> Reach {
+    Reach {
+        reachability: Reachability::Public,
+        addresses: vec![format!("/ip4/192.0.2.1/tcp/4001/p2p/{LOCAL}")],
+        external: vec!["/ip4/192.0.2.1/tcp/4001".into()],
+        relays: vec![peer()],
+        observed: vec![[192, 0, 2, 1].into()],
+    }
 }

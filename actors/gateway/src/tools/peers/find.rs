@@ -3,9 +3,10 @@
 use super::member::MemberOut;
 use super::names::{SourceName, StateName};
 use super::{FINDS, MAX_PEERS, at_most, within};
-use crate::node::{Node, PATIENCE, millis};
+use crate::node::{At, Node, PATIENCE, ask, millis};
 use crate::tools::{Failure, Hints, MeshTool, READS};
 use meshwork_proto::discovery::{DiscoverNow, ListMembers, MemberView, PeerState, Source, SourceReport};
+use meshwork_proto::transport::{GetReach, Reach};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -39,6 +40,35 @@ pub(crate) struct ListOut {
     count: usize,
     /// The peers, connected ones first, then by how recently they were confirmed.
     peers: Vec<MemberOut>,
+    /// How well the node itself can be reached; null for the book of a peer.
+    reach: Option<ReachOut>,
+}
+
+/// How well a node can be reached.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReachOut {
+    /// From outside of its network: public, private, or unknown as long as nobody has tried.
+    reachability: String,
+    /// Where others can dial it, the best first.
+    addresses: Vec<String>,
+    /// Addresses that are configured, or that were confirmed from outside.
+    external: Vec<String>,
+    /// Relays at which it has a place.
+    relays: Vec<String>,
+    /// IP addresses under which connected peers see it.
+    observed: Vec<String>,
+}
+
+impl From<Reach> for ReachOut {
+    fn from(reach: Reach) -> Self {
+        Self {
+            reachability: reach.reachability.as_str().into(),
+            addresses: reach.addresses,
+            external: reach.external,
+            relays: reach.relays.iter().map(ToString::to_string).collect(),
+            observed: reach.observed.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 impl MeshTool for ListTool {
@@ -61,8 +91,12 @@ impl MeshTool for ListTool {
             max_peers: at_most(input.max_peers)?,
         };
         let answer = node.ask(&at, list, PATIENCE).await?;
+        let reach = match &at {
+            At::Here => Some(ask(&node.ports.membership.reach, GetReach, PATIENCE).await?.into()),
+            At::Peer(_) => None,
+        };
         let peers: Vec<MemberOut> = answer.value.iter().map(MemberOut::from).collect();
-        Ok(ListOut { peer_id: answer.peer.to_string(), count: peers.len(), peers })
+        Ok(ListOut { peer_id: answer.peer.to_string(), count: peers.len(), peers, reach })
     }
 }
 
