@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ARGS ?=
 
-.PHONY: help run test demo bench build check fmt prepare clients
+.PHONY: help run test demo bench build check fmt prepare clients interop
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ bench: build ## Measure two nodes on loopback: a table and a JSON file (ARGS="--
 
 clients: build ## Other people's MCP clients (npm Inspector, Python mcp) against a real node
 	@scripts/clients.sh
+
+interop: build ## Other people's libp2p nodes (js-libp2p, py-libp2p) against a real node
+	@scripts/interop.sh
 
 fmt: ## Format the code
 	@scripts/cargo.sh fmt --all
