@@ -16,6 +16,7 @@ mod disk_full;
 mod documentation;
 mod fourteen_tools;
 mod kill_nine;
+mod membership;
 mod readme;
 mod support;
 mod two_nodes;

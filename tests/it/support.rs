@@ -24,6 +24,15 @@ pub(crate) fn http_client() -> reqwest::Client {
     reqwest::Client::builder().timeout(PATIENCE + PATIENCE).tcp_nodelay(true).build().unwrap()
 }
 
+/// What a node may be started with beside its arguments.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Around<'a> {
+    /// Variables of its environment.
+    pub(crate) env: &'a [(&'a str, &'a str)],
+    /// Where it listens for peers; a free port of loopback if none.
+    pub(crate) listen: Option<&'a str>,
+}
+
 /// A node process; killed when dropped.
 pub(crate) struct Node {
     child: Child,
@@ -41,18 +50,35 @@ impl Node {
         }
     }
 
+    /// Like [`Node::start`], with an environment and an address of its own.
+    pub(crate) async fn start_with<S: AsRef<OsStr>>(dir: &Path, args: &[S], around: Around<'_>) -> Self {
+        match Self::try_start_with(dir, args, around).await {
+            Ok(node) => node,
+            Err(log) => panic!("node in {} did not become ready:\n{log}", dir.display()),
+        }
+    }
+
     /// Like [`Node::start`]; gives the log when the process ends or says nothing.
     pub(crate) async fn try_start<S: AsRef<OsStr>>(dir: &Path, args: &[S]) -> Result<Self, String> {
+        Self::try_start_with(dir, args, Around::default()).await
+    }
+
+    async fn try_start_with<S: AsRef<OsStr>>(
+        dir: &Path,
+        args: &[S],
+        around: Around<'_>,
+    ) -> Result<Self, String> {
         std::fs::create_dir_all(dir).unwrap();
         let log_path = dir.join("node.log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).unwrap();
         let mut child = Command::new(binary())
             .args(["run", "--json", "--http", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
-            .args(["--listen", "/ip4/127.0.0.1/tcp/0"])
+            .args(["--listen", around.listen.unwrap_or("/ip4/127.0.0.1/tcp/0")])
             .args(args)
             // Nodes of other tests on this machine must not be found.
             .env("MESHWORK_P2P__DISCOVERY__MDNS", "off")
+            .envs(around.env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -80,6 +106,17 @@ impl Node {
     /// A dialable address with the peer id.
     pub(crate) fn address(&self) -> String {
         self.ready["listen"][0].as_str().unwrap().to_owned()
+    }
+
+    /// The same address without the peer id: where another process can listen after this one.
+    pub(crate) fn place(&self) -> String {
+        self.address().split("/p2p/").next().unwrap().to_owned()
+    }
+
+    /// Ends it with SIGTERM, and checks that it ends well.
+    pub(crate) async fn stop(&mut self) {
+        self.terminate();
+        assert_eq!(self.wait().await, Some(0), "{}", self.log());
     }
 
     /// Ends it with SIGKILL.
