@@ -151,25 +151,37 @@ impl Lan {
     }
 }
 
+/// Which port of its own a router uses for one of a host behind it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ports {
+    /// The same one for all the world, as most routers do: others can be told of it.
+    Kept,
+    /// Another one for each place that the host talks to: what one sees is of no use to another.
+    Scrambled,
+}
+
 /// A router as people have at home: one public address, behind which a network is hidden. What those inside did not ask
 /// for is dropped without an answer.
 #[derive(Debug)]
 pub(crate) struct Router(Space);
 
 impl Router {
-    pub(crate) fn new(name: &str, public: &Lan, address: &str) -> Self {
+    pub(crate) fn new(name: &str, public: &Lan, address: &str, ports: Ports) -> Self {
         let space = Space::new(name);
+        let masquerade = match ports {
+            Ports::Kept => "masquerade",
+            Ports::Scrambled => "masquerade fully-random",
+        };
         public.plug(&space, "wan", address, None);
         space.run(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
-        space.nft(
-            "table ip home { \
-             chain leaving { type nat hook postrouting priority srcnat; oifname wan masquerade; }; \
-             chain passing { type filter hook forward priority filter; \
-                iifname wan ct state established,related accept; iifname wan drop; }; \
-             chain arriving { type filter hook input priority filter; \
-                iifname wan ct state established,related accept; iifname wan drop; }; \
-             }",
-        );
+        let known = "iifname wan ct state established,related accept; iifname wan drop";
+        space.nft(&format!(
+            "table ip home {{ \
+             chain leaving {{ type nat hook postrouting priority srcnat; oifname wan {masquerade}; }}; \
+             chain passing {{ type filter hook forward priority filter; {known}; }}; \
+             chain arriving {{ type filter hook input priority filter; {known}; }}; \
+             }}"
+        ));
         Self(space)
     }
 
