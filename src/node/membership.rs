@@ -106,7 +106,7 @@ fn github(
     let github = &config.p2p.discovery.github;
     let Some(repository) = &github.repository else { return Ok(None) };
     let options = GithubOptions {
-        token: github.token.as_ref().and_then(|token| GithubToken::new(token.expose())),
+        token: github.token.as_ref().map(|token| token_of(token.expose())).transpose()?,
         base_url: github.api_url.clone(),
         registry: github.issue_title.clone(),
         runner: github.name.clone().or_else(|| config::node_name(environment)),
@@ -118,6 +118,15 @@ fn github(
     };
     let source = Github::new(options, clock.clone());
     source.map(Some).map_err(|error| NodeError::new(ErrorCode::Config, error.to_string()))
+}
+
+/// A token that cannot be one is an error: without it the node would only read, and nobody would find it.
+fn token_of(text: &str) -> Result<GithubToken, NodeError> {
+    GithubToken::new(text).ok_or_else(|| {
+        let message = "p2p.discovery.github.token (or GITHUB_TOKEN, GH_TOKEN) is no token: expected visible characters \
+                       without blanks between them; leave it out to only read";
+        NodeError::new(ErrorCode::Config, message)
+    })
 }
 
 pub(super) fn bootstrap(config: &NodeConfig, environment: &Environment, own: &PeerId) -> BootstrapOptions {

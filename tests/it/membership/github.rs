@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 /// What the stand-in's clock reads, always; both forms of it.
 const TIME: &str = "2023-11-14T22:13:20Z";
 const HTTP_TIME: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
-const TOKEN: &str = "a token of the stand-in";
+const TOKEN: &str = "ghp_of_the_stand_in";
 
 #[derive(Debug, Default)]
 struct Forge {
@@ -164,4 +164,16 @@ async fn a_node_without_a_token_reads_who_is_in_the_issue() {
     together(&a, &b).await;
     found_by(&b, &a, "github").await;
     assert!(of(&kept, b.peer_id()).is_empty(), "{kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_can_be_none_is_told_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "p2p: {discovery: {github: {repository: octo/mesh, token: 'two words'}}}\n";
+    let file = config(dir.path(), "github.yaml", text);
+    let Err(log) = Node::try_start(&dir.path().join("a"), &["--config", &file]).await else {
+        panic!("a token with a blank in it was taken")
+    };
+    assert!(log.contains("p2p.discovery.github.token"), "{log}");
+    assert!(!log.contains("two words"), "the token is in the log: {log}");
 }
