@@ -7,6 +7,7 @@ use meshwork_kit::{Ctx, Reply};
 use meshwork_proto::PeerId;
 use meshwork_proto::discovery::{FoundPeer, PeerState, RegisterError, RegisterPeer, Registered, Source};
 use meshwork_proto::transport::{ConnectError, ConnectedPeer};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Most addresses in one request.
@@ -21,6 +22,23 @@ struct Wanted {
 
 type Answer = Result<Registered, RegisterError>;
 
+/// Whether a peer was new to the book.
+enum New {
+    /// It was looked up at once.
+    Told(bool),
+    /// Who it is only a connection says: these were known before. Looked up after, it would be known by that connection.
+    Unless(BTreeSet<PeerId>),
+}
+
+impl New {
+    fn is(&self, peer: &PeerId) -> bool {
+        match self {
+            Self::Told(new) => *new,
+            Self::Unless(known) => !known.contains(peer),
+        }
+    }
+}
+
 impl Discovery {
     /// Enters a peer, and connects to it if that is wanted; answers after.
     pub(super) fn register(&mut self, request: RegisterPeer, reply: Reply<Answer>, ctx: &mut Ctx<'_, Self>) {
@@ -32,12 +50,12 @@ impl Discovery {
         let new = match &wanted.peer {
             Some(peer) => {
                 let found = FoundPeer { peer: Some(peer.clone()), addresses: wanted.addresses.clone() };
-                self.step(ctx, |core, now, _| core.found(now, Source::Manual, &[found])).1 > 0
+                New::Told(self.step(ctx, |core, now, _| core.found(now, Source::Manual, &[found])).1 > 0)
             }
-            None => false,
+            None => New::Unless(self.core.book.iter().map(|(peer, _)| peer.clone()).collect()),
         };
         match wanted.peer {
-            Some(peer) if within.is_zero() => reply.send(self.registered(&peer, new, None, ctx)),
+            Some(peer) if within.is_zero() => reply.send(self.registered(&peer, &new, None, ctx)),
             None if within.is_zero() => {
                 let problem =
                     "without a peer id it must be dialled to be entered: allow time to connect".into();
@@ -83,7 +101,7 @@ impl Discovery {
     fn connect_now(
         &mut self,
         peer: Option<PeerId>,
-        new: bool,
+        new: New,
         given: Vec<String>,
         within: Duration,
         reply: Reply<Answer>,
@@ -100,18 +118,17 @@ impl Discovery {
         let connecting = self.connecting(&dial, within);
         ctx.spawn_then(connecting, move |actor, result, ctx| {
             actor.shared.metrics.dialled(&result);
-            reply.send(actor.connected(&dial, new, result, ctx));
+            reply.send(actor.connected(&dial, &new, result, ctx));
         });
     }
 
     fn connected(
         &mut self,
         dial: &Dial,
-        new: bool,
+        new: &New,
         result: Result<ConnectedPeer, ConnectError>,
         ctx: &mut Ctx<'_, Self>,
     ) -> Answer {
-        let before = result.as_ref().is_ok_and(|found| self.core.book.get(&found.peer).is_some());
         self.step(ctx, |core, now, _| core.tried(now, dial, &result));
         match (result, &dial.peer) {
             (Ok(found), asked) => {
@@ -119,7 +136,6 @@ impl Discovery {
                     let bare = FoundPeer { peer: Some(found.peer.clone()), addresses: Vec::new() };
                     self.step(ctx, |core, now, _| core.found(now, Source::Manual, &[bare]));
                 }
-                let new = new || (asked.is_none() && !before);
                 let mut registered = self.registered(&found.peer, new, None, ctx)?;
                 // The transport has it connected; its own word of that may still be on the way here.
                 registered.state = PeerState::Connected;
@@ -133,9 +149,9 @@ impl Discovery {
         }
     }
 
-    fn registered(&self, peer: &PeerId, new: bool, problem: Option<String>, ctx: &Ctx<'_, Self>) -> Answer {
+    fn registered(&self, peer: &PeerId, new: &New, problem: Option<String>, ctx: &Ctx<'_, Self>) -> Answer {
         match self.core.book.state_of(ctx.now(), peer) {
-            Some(state) => Ok(Registered { peer: peer.clone(), state, new, problem }),
+            Some(state) => Ok(Registered { peer: peer.clone(), state, new: new.is(peer), problem }),
             // The book is full of peers that have proven themselves.
             None => Err(RegisterError::Unreachable {
                 address: peer.to_string(),

@@ -142,6 +142,9 @@ fn a_peer_is_registered_by_hand_and_the_answer_says_how_it_stands() {
             async move { register.ask(request, LONG).await.unwrap() }
         });
         let (_, reply) = scene.dial_of(None, 3000).await;
+        // The transport tells of the connection before it answers who it was: that makes nobody known from before.
+        scene.ports.connection.tell(up(C)).unwrap();
+        world.advance(SECOND).await;
         reply.send(Ok(ConnectedPeer { peer: peer(C), address: Some("/ip4/198.51.100.9/tcp/9".into()) }));
         let entered = trying.await.unwrap().unwrap();
         assert_eq!((entered.peer, entered.state, entered.new), (peer(C), PeerState::Connected, true));
