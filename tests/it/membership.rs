@@ -70,6 +70,17 @@ async fn found_by(at: &Node, peer: &Node, source: &str) {
     .await;
 }
 
+/// Checks that a node gets nothing done at a peer by which it was shut out, and that it hears no reason.
+async fn is_out(node: &Node, peer: &str) {
+    let task = json!({"task_type": "echo", "payload": {}, "peer": peer});
+    let error = node.queue_error("submit", task).await;
+    // Which of them it is depends on whether the peer hangs up before or while it is asked.
+    let codes = ["not_admitted", "unreachable", "unavailable"];
+    assert!(codes.contains(&error["code"].as_str().unwrap()), "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(!message.contains("revoked") && !message.contains("banned"), "it hears a reason: {error}");
+}
+
 /// Makes the key of a node that is started later, and gives its id.
 async fn identity(dir: &Path) -> String {
     let (code, out, err) = run_cli(&["id", "--create", "--data-dir", dir.to_str().unwrap(), "--json"]).await;
