@@ -18,8 +18,13 @@ fn with_rendezvous() -> ReachOptions {
     ReachOptions { rendezvous: true, ..ReachOptions::default() }
 }
 
+/// With time for strangers to be asked something on a machine that is busy.
+fn patient(reach: ReachOptions) -> NetworkOptions {
+    NetworkOptions { reach, stranger_grace: Duration::from_secs(60), ..tcp() }
+}
+
 async fn start(reach: ReachOptions) -> Node {
-    Node::start(member(), NetworkOptions { reach, ..tcp() }).await
+    Node::start(member(), patient(reach)).await
 }
 
 /// Whether exactly this node was found, where it listens.
@@ -98,8 +103,7 @@ async fn nodes_meet_in_the_public_table_that_do_not_trust_each_other() {
     let options = NetworkOptions {
         listen: vec![address.clone()],
         external: vec![address],
-        reach: public(Vec::new()),
-        ..quick()
+        ..patient(public(Vec::new()))
     };
     let stranger = Node::start(Trust { secrets: secret.into(), ..Trust::default() }, options).await;
     let begin = vec![stranger.address()];
@@ -136,7 +140,7 @@ async fn a_rendezvous_point_need_not_be_a_member() {
     let secret = MeshSecret::parse("not the secret of the tests").unwrap();
     let reach = ReachOptions { rendezvous_server: true, ..ReachOptions::default() };
     let trust = Trust { secrets: secret.into(), ..Trust::default() };
-    let server = Node::start(trust, NetworkOptions { reach, ..tcp() }).await;
+    let server = Node::start(trust, patient(reach)).await;
     let (provider, asker) = (start(with_rendezvous()).await, start(with_rendezvous()).await);
     let point = point(&server);
     provider.enter(&point, NAME, 7200).await.unwrap();

@@ -24,8 +24,18 @@ fn behind(relays: &[&Node]) -> ReachOptions {
     }
 }
 
+/// With time enough for what strangers may do, on a machine that is busy.
+fn patient(options: NetworkOptions) -> NetworkOptions {
+    NetworkOptions { stranger_grace: Duration::from_secs(60), ..options }
+}
+
 async fn start(reach: ReachOptions, options: NetworkOptions) -> Node {
-    Node::start(member(), NetworkOptions { reach, ..options }).await
+    Node::start(member(), NetworkOptions { reach, ..patient(options) }).await
+}
+
+/// A node that only calls others.
+async fn caller() -> Node {
+    start(ReachOptions::default(), quick()).await
 }
 
 /// The address of a node through a relay, once it has one.
@@ -47,7 +57,7 @@ async fn a_node_that_listens_nowhere_is_reached_and_admitted_through_a_relay() {
     for options in [tcp(), quic()] {
         let relay = start(relay(), options).await;
         let mut hidden = start(behind(&[&relay]), quick()).await;
-        let mut caller = Node::start(member(), quick()).await;
+        let mut caller = caller().await;
         let address = circuit(&hidden, &relay).await;
         assert_eq!(caller.dial(&address, 10_000).await.unwrap(), hidden.id());
         caller.until_up(&hidden.id()).await;
@@ -74,10 +84,10 @@ async fn a_relay_that_is_no_member_is_not_disconnected_like_other_strangers() {
         let secret = MeshSecret::parse("not the secret of the tests").unwrap();
         Trust { secrets: secret.into(), ..Trust::default() }
     };
-    let patient = |options| NetworkOptions { stranger_grace: Duration::from_secs(60), ..options };
     let options = NetworkOptions { reach: relay(), ..patient(tcp()) };
     let relay = Node::start(stranger(), options).await;
-    let hidden = start(behind(&[&relay]), tcp()).await;
+    let options = NetworkOptions { reach: behind(&[&relay]), ..tcp() };
+    let hidden = Node::start(member(), options).await;
     circuit(&hidden, &relay).await;
     // Another stranger that comes later has to go before long.
     let other = Node::start(stranger(), patient(quick())).await;
@@ -97,7 +107,7 @@ async fn a_relay_that_is_no_member_is_not_disconnected_like_other_strangers() {
 async fn a_call_by_an_address_through_a_relay_needs_the_id_of_who_is_behind_it() {
     let relay = start(relay(), tcp()).await;
     let hidden = start(behind(&[&relay]), quick()).await;
-    let caller = Node::start(member(), quick()).await;
+    let caller = caller().await;
     let address = circuit(&hidden, &relay).await;
     let nameless = address.split("/p2p-circuit").next().unwrap().to_owned() + "/p2p-circuit";
     let error = caller.dial(&nameless, 5_000).await.unwrap_err();
@@ -124,9 +134,10 @@ async fn a_place_that_is_lost_with_its_relay_is_taken_again_when_the_relay_is_ba
     let port: u16 = address.split('/').nth(4).unwrap().parse().unwrap();
     eventually("the port is free", || std::net::TcpListener::bind(("127.0.0.1", port)).ok().map(drop)).await;
     let options = NetworkOptions { listen: vec![format!("/ip4/127.0.0.1/tcp/{port}")], ..quick() };
-    let back = Node::start_as(identity, member(), NetworkOptions { reach: relay(), ..options }).await;
+    let back =
+        Node::start_as(identity, member(), NetworkOptions { reach: relay(), ..patient(options) }).await;
     let through = circuit(&hidden, &back).await;
-    let caller = Node::start(member(), quick()).await;
+    let caller = caller().await;
     assert_eq!(caller.dial(&through, 10_000).await.unwrap(), hidden.id());
     let outcomes = &hidden.network.core().metrics.reach.reservations;
     assert_eq!(outcomes.with_label_values(&["lost"]).get(), 1);
@@ -207,7 +218,7 @@ async fn a_node_that_nobody_can_connect_to_takes_a_place_at_a_member_that_serves
     let hidden = start(reach, quick()).await;
     hidden.dial(&server.address(), 10_000).await.unwrap();
     let address = circuit(&hidden, &server).await;
-    let caller = Node::start(member(), quick()).await;
+    let caller = caller().await;
     assert_eq!(caller.dial(&address, 10_000).await.unwrap(), hidden.id());
     let status = hidden.network.status().borrow().clone();
     assert_eq!(status.reachability, Reachability::Private);

@@ -167,8 +167,8 @@ impl Driver {
     pub(super) fn on_table(&mut self, which: Which, event: kad::Event) {
         self.libp2p_metrics.record(&event);
         match event {
-            kad::Event::OutboundQueryProgressed { id, result, .. } => {
-                self.on_query(which, &which.question(id), result);
+            kad::Event::OutboundQueryProgressed { id, result, stats, .. } => {
+                self.on_query(which, &which.question(id), result, stats.num_successes());
             }
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 let outcome = self.keep_entry(which, record);
@@ -185,11 +185,17 @@ impl Driver {
         }
     }
 
-    fn on_query(&mut self, which: Which, question: &Question, result: QueryResult) {
+    fn on_query(&mut self, which: Which, question: &Question, result: QueryResult, answers: u32) {
         if !self.reach.look_ups.waits_for(question) {
             return;
         }
         let late = || LookUpError::Unavailable(format!("{} did not answer in time", which.title()));
+        // libp2p calls it a success when nobody could be asked.
+        let alone = self.table_of(which).is_none_or(|table| table.kbuckets().next().is_none());
+        let heard = move || match answers > 0 || alone {
+            true => Ok(()),
+            false => Err(LookUpError::Unavailable(format!("no node of {} answered", which.title()))),
+        };
         let answer = match result {
             QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { key, providers })) => {
                 for peer in providers {
@@ -205,8 +211,8 @@ impl Driver {
                 }
                 return;
             }
-            QueryResult::GetProviders(result) => result.map(drop).map_err(|_| late()),
-            QueryResult::StartProviding(result) => result.map(drop).map_err(|_| late()),
+            QueryResult::GetProviders(result) => result.map_err(|_| late()).and_then(|_| heard()),
+            QueryResult::StartProviding(result) => result.map_err(|_| late()).and_then(|_| heard()),
             QueryResult::GetRecord(result) => result.map(drop).map_err(|_| late()),
             QueryResult::PutRecord(result) => result.map(drop).map_err(|error| {
                 tracing::debug!(%error, "no node of the table keeps the value beside this node's entry");
