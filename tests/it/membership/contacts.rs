@@ -4,6 +4,15 @@ use super::{SECRET, TRUSTING, call, identity, in_state, refused, together};
 use crate::support::{Around, Node, config, eventually, pair};
 use serde_json::json;
 
+/// The tools that read first contacts.
+const TOOLS: [&str; 5] = [
+    "p2p_peer_bootstrap",
+    "p2p_bootstrap_from_file",
+    "p2p_bootstrap_from_env",
+    "p2p_bootstrap_from_dns",
+    "p2p_bootstrap_from_public",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_has_only_a_bootstrap_file_finds_its_mesh() {
     let dir = tempfile::tempdir().unwrap();
@@ -90,8 +99,10 @@ async fn the_environment_is_read_again_for_an_admin_and_for_no_member() {
     })
     .await;
     let c = Node::start_with::<&str>(&c_dir, &[], Around { listen: Some(&at), ..TRUSTING }).await;
-    let error = refused(&member, "p2p_bootstrap_from_env", json!({"peer": host.peer_id()})).await;
-    assert_eq!(error["code"], "forbidden", "{error}");
+    for tool in TOOLS {
+        let error = refused(&member, tool, json!({"peer": host.peer_id()})).await;
+        assert_eq!(error["code"], "forbidden", "{tool}: {error}");
+    }
     let read = call(&admin, "p2p_bootstrap_from_env", json!({"peer": host.peer_id()})).await;
     assert_eq!((&read["peer_id"], &read["connected"]), (&json!(host.peer_id()), &json!(1)), "{read}");
     together(&host, &c).await;
@@ -132,4 +143,26 @@ async fn bootstrapping_again_dials_the_configured_contacts_that_failed() {
     let (nobody, _) = pair(&dir.path().join("other"), &[], &[]).await;
     let error = refused(&nobody, "p2p_peer_bootstrap", json!({})).await;
     assert!(error["message"].as_str().unwrap().contains("p2p.peers"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_and_a_name_are_read_on_the_machine_of_another_node_for_its_admin() {
+    let dir = tempfile::tempdir().unwrap();
+    let admin = identity(&dir.path().join("admin")).await;
+    let private = config(dir.path(), "host.yaml", "p2p: {discovery: {allow_private_addresses: true}}\n");
+    let host = ["--admin", &admin, "--config", &private];
+    let host = Node::start_with(&dir.path().join("host"), &host, TRUSTING).await;
+    let admin = Node::start_with(&dir.path().join("admin"), &["--peer", &host.address()], TRUSTING).await;
+    together(&host, &admin).await;
+    let b = Node::start_with::<&str>(&dir.path().join("b"), &[], TRUSTING).await;
+    let list = config(dir.path(), "peers.json", &json!({"peers": [b.address()]}).to_string());
+    let read = call(&admin, "p2p_bootstrap_from_file", json!({"peer": host.peer_id(), "path": list})).await;
+    assert_eq!((&read["peer_id"], &read["connected"]), (&json!(host.peer_id()), &json!(1)), "{read}");
+    together(&b, &host).await;
+    let c = Node::start_with::<&str>(&dir.path().join("c"), &[], TRUSTING).await;
+    let name = format!("localhost:{}", c.place().rsplit('/').next().unwrap());
+    let read = call(&admin, "p2p_bootstrap_from_dns", json!({"peer": host.peer_id(), "name": name})).await;
+    let contacts = read["contacts"].as_array().unwrap();
+    assert!(contacts.iter().any(|contact| contact["peer_id"] == c.peer_id()), "{read}");
+    together(&c, &host).await;
 }

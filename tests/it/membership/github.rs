@@ -1,6 +1,6 @@
 //! The registry in a GitHub issue, against a stand-in of the API on loopback.
 
-use super::{SECRET, found_by, in_state, together};
+use super::{SECRET, call, found_by, in_state, seen, together};
 use crate::support::{Around, Node, config, eventually};
 use axum::Router;
 use axum::extract::{Path, State};
@@ -164,6 +164,29 @@ async fn a_node_without_a_token_reads_who_is_in_the_issue() {
     together(&a, &b).await;
     found_by(&b, &a, "github").await;
     assert!(of(&kept, b.peer_id()).is_empty(), "{kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_addresses_that_anybody_may_write_there_are_not_dialled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, kept) = forge().await;
+    let discovery = |private: bool| {
+        let text = format!(
+            "p2p:\n  discovery:\n    allow_private_addresses: {private}\n    github: {{repository: octo/mesh, api_url: '{url}', interval_s: 1}}\n"
+        );
+        config(dir.path(), &format!("{private}.yaml"), &text)
+    };
+    let env = [SECRET, ("GITHUB_TOKEN", TOKEN)];
+    let around = Around { env: &env, listen: None };
+    let a = Node::start_with(&dir.path().join("a"), &["--config", &discovery(true)], around).await;
+    eventually("a is in the issue", || async { (!of(&kept, a.peer_id()).is_empty()).then_some(()) }).await;
+    let b = Node::start_with(&dir.path().join("b"), &["--config", &discovery(false)], around).await;
+    let looked = call(&b, "p2p_peer_discover", json!({"sources": ["github"]})).await;
+    assert_eq!(looked["sources"][0]["problem"], json!(null), "{looked}");
+    let addresses = |entry: Value| entry["addresses"].as_array().unwrap().len();
+    assert_eq!(seen(&b, a.peer_id()).await.map_or(0, addresses), 0);
+    assert!(seen(&a, b.peer_id()).await.is_none(), "b called");
+    assert!(of(&kept, b.peer_id()).is_empty(), "b has no public address to enter: {kept:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

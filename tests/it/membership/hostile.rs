@@ -1,6 +1,6 @@
 //! Wrong, broken and hostile places: none stops a node, and the healthy part goes on.
 
-use super::{TRUSTING, book, call, identity, in_state, seen, together};
+use super::{TRUSTING, book, call, identity, seen, together};
 use crate::support::{Around, Node, config, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -120,23 +120,4 @@ async fn junk_in_the_directory_of_a_registry_is_passed_over_and_told_to_the_oper
     assert!(registry.join("notes.txt").exists() && registry.join("peer_mixed.json").exists());
     let discovered = call(&a, "p2p_peer_discover", json!({"sources": ["file_registry"]})).await;
     assert_eq!(discovered["sources"][0]["problem"], json!(null), "{discovered}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_public_list_that_names_private_addresses_is_not_believed() {
-    let dir = tempfile::tempdir().unwrap();
-    let b = Node::start_with::<&str>(&dir.path().join("b"), &[], TRUSTING).await;
-    let b_card = b.address();
-    // The same registry as of everybody: without allow_private_addresses, what it says of this machine is left out.
-    let api = "http://127.0.0.1:1";
-    let text = format!(
-        "p2p:\n  bootstrap: {{public_list: [{b_card}]}}\n  discovery: {{github: {{repository: octo/mesh, api_url: '{api}'}}}}\n"
-    );
-    let file = config(dir.path(), "a.yaml", &text);
-    let a = Node::start_with(&dir.path().join("a"), &["--config", &file], TRUSTING).await;
-    let looked = call(&a, "p2p_peer_discover", json!({"sources": ["github"], "timeout_s": 5})).await;
-    assert!(looked["sources"][0]["problem"].is_string(), "{looked}");
-    assert_eq!(looked["count"], 0, "{looked}");
-    call(&a, "p2p_peer_register", json!({"address": b_card})).await;
-    in_state(&a, b.peer_id(), "connected").await;
 }

@@ -40,6 +40,14 @@ async fn nodes_of_one_machine_meet_in_a_directory_and_take_their_files_with_them
     let b = discovering(dir.path(), "b", &files_at).await;
     meet(&a, &b, "file_registry").await;
     assert_eq!(files(&registry).len(), 2, "{:?}", files(&registry));
+    eventually("the metrics say how they met", || async {
+        let (_, metrics) = b.page("/metrics").await;
+        let says = |line: &str| metrics.lines().any(|one| one == line);
+        (says("meshwork_discovery_peers{state=\"connected\"} 1")
+            && says("meshwork_discovery_found_by{source=\"file_registry\"} 1"))
+        .then_some(())
+    })
+    .await;
     a.stop().await;
     let left = files(&registry);
     assert_eq!(left.len(), 1, "{left:?}");

@@ -1,10 +1,13 @@
 //! The tools about peers: what each does is seen at another node than the one it was called at.
 
 use super::{TRUSTING, book, call, identity, in_state, is_out, refused, seen, together};
-use crate::support::{Around, Node, config, eventually, invitation, pair};
+use crate::support::{Node, binary, config, eventually, invitation, pair};
 use axum::Router;
 use axum::routing::get;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_registered_lists_who_registered_it() {
@@ -211,12 +214,39 @@ async fn every_command_about_peers_works_against_a_running_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_watches_sees_a_peer_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = Node::start_with::<&str>(&dir.path().join("a"), &[], TRUSTING).await;
+    let mut watch = Command::new(binary())
+        .args(["peers", "watch", "--for", "60s", "--json"])
+        .env("MESHWORK_URL", a.mcp_url())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut b = Node::start_with(&dir.path().join("b"), &["--peer", &a.address()], TRUSTING).await;
+    let mut until = async |state: &str| loop {
+        let line = lines.next_line().await.unwrap().expect("the watch goes on until a line says so");
+        let change: Value = serde_json::from_str(&line).unwrap();
+        if change["peer_id"] == b.peer_id() && change["state"] == state {
+            return;
+        }
+    };
+    until("connected").await;
+    b.terminate();
+    until("left").await;
+    assert_eq!(b.wait().await, Some(0), "{}", b.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_were_found_are_worked_with_like_those_that_were_named() {
     let dir = tempfile::tempdir().unwrap();
     let idle = config(dir.path(), "idle.yaml", "executor:\n  slots: 0\n");
     let (a, b) = pair(dir.path(), &["--config", &idle], &["--config", &idle]).await;
-    let around = Around::default();
-    let c = Node::start_with(&dir.path().join("c"), &["--join", &invitation(&b).await], around).await;
+    let c = Node::start(&dir.path().join("c"), &["--join", &invitation(&b).await]).await;
     together(&a, &c).await;
     let id = a.submit("echo", json!({"n": 1})).await;
     let result = a.result(&id).await;
