@@ -8,7 +8,7 @@
 //!   rest this is all there is, and costs each node the same however large the mesh is, but for the renewals.
 //! - **Greetings.** Peers that have just connected compare at once.
 //!
-//! Renewals and changes of load are no rumours: they ride along with the next comparisons.
+//! Renewals and changes of load are no rumours: comparisons find them, and telling them unasked costs more than it saves.
 
 mod hear;
 mod own;
@@ -27,7 +27,7 @@ use meshwork_proto::discovery::{Advertisement, Notary};
 use meshwork_proto::{PeerId, UnixMillis};
 use own::Own;
 use rand::RngExt;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -40,12 +40,6 @@ const FANOUT: usize = 4;
 const GATHER: Duration = Duration::from_millis(200);
 /// What is older was told to everybody long ago: only who was cut off does not know it, and asks.
 const FRESH: Duration = Duration::from_secs(60);
-/// In how many comparisons a renewal rides along.
-const RIDES: u8 = 2;
-/// Most renewals that ride along in one comparison.
-const RIDERS: usize = 64;
-/// Most renewals that wait to ride along; others are found by comparing.
-const MAX_RIDERS: usize = 1024;
 /// Most comparisons under way at a time.
 const MAX_FLIGHTS: usize = 2;
 /// Most round trips of one comparison: what is missing then comes with the next one.
@@ -59,6 +53,8 @@ pub(crate) struct GossipRules {
     pub(crate) every: Duration,
     pub(crate) soon: Duration,
     pub(crate) load_every: Duration,
+    /// Whether records of others are passed on and believed; else each speaks for itself alone, to whom it is connected.
+    pub(crate) others: bool,
 }
 
 /// What a question is for.
@@ -139,7 +135,6 @@ pub(crate) struct Gossip {
     plain: BTreeSet<PeerId>,
     rumours: Vec<Rumour>,
     flush_at: Option<UnixMillis>,
-    riders: VecDeque<(PeerId, u8)>,
     next_round: UnixMillis,
     totals: GossipTotals,
 }
@@ -161,7 +156,6 @@ impl Gossip {
             plain: BTreeSet::new(),
             rumours: Vec::new(),
             flush_at: None,
-            riders: VecDeque::new(),
             next_round: UnixMillis(0),
             totals: GossipTotals::default(),
         }
@@ -221,9 +215,9 @@ impl Gossip {
         }
         let record = self.own.sign(now, offers)?;
         self.store.accept_at(now, &record, now);
-        match occasion {
-            Occasion::Changed => self.spread(now, record.peer.clone(), None),
-            Occasion::Load | Occasion::Renewal => self.ride(record.peer.clone()),
+        // Renewals and changes of load travel with comparisons, where there are any.
+        if occasion == Occasion::Changed || !self.rules.others {
+            self.spread(now, record.peer.clone(), None);
         }
         Some(record)
     }
@@ -232,7 +226,6 @@ impl Gossip {
     pub(crate) fn leave(&mut self, now: UnixMillis) -> Option<Told> {
         let record = self.own.sign_goodbye(now)?;
         self.rumours.clear();
-        self.riders.clear();
         self.greet.clear();
         Some(Told { sealed: record.sealed().clone(), age_ms: 0 })
     }
@@ -268,7 +261,13 @@ impl Gossip {
     }
 
     /// Does what is due: greets, tells rumours, compares.
-    pub(crate) fn tick(&mut self, now: UnixMillis, linked: &[PeerId], rng: &mut StdRng, out: &mut Vec<Ask>) {
+    pub(crate) fn tick(
+        &mut self,
+        now: UnixMillis,
+        linked: &[PeerId],
+        rng: &mut SmallRng,
+        out: &mut Vec<Ask>,
+    ) {
         if self.own.has_left() {
             return;
         }
@@ -290,9 +289,12 @@ impl Gossip {
         &mut self,
         now: UnixMillis,
         linked: &[PeerId],
-        rng: &mut StdRng,
+        rng: &mut SmallRng,
         out: &mut Vec<Ask>,
     ) -> Option<PeerId> {
+        if !self.rules.others {
+            return None;
+        }
         let speakers: Vec<&PeerId> = linked.iter().filter(|peer| !self.plain.contains(*peer)).collect();
         let peer = (*speakers.choose(rng)?).clone();
         self.compare(now, &peer, false, out);
@@ -303,12 +305,17 @@ impl Gossip {
         if self.flights.contains_key(peer) || self.plain.contains(peer) {
             return;
         }
-        self.store.expire(now, self.own.peer());
+        if !self.rules.others {
+            if let Some(own) = self.own_told(now).filter(|_| greeting) {
+                self.ask(peer, Talk { records: vec![own], ..Talk::default() }, Purpose::Push, out);
+            }
+            return;
+        }
+        self.store.expire_now_and_then(now, self.own.peer());
         let mut records = Vec::new();
         if greeting {
             records.extend(self.store.told(now, self.own.peer()));
         }
-        records.extend(self.riders(now));
         let digest = Some(self.store.digest());
         self.flights.insert(peer.clone(), Flight::default());
         self.ask(peer, Talk { records, digest, want: Vec::new() }, Purpose::Compare, out);
@@ -320,39 +327,22 @@ impl Gossip {
         out.push(Ask { peer: peer.clone(), talk, purpose });
     }
 
-    /// Renewals that ride along, a few times each.
-    fn riders(&mut self, now: UnixMillis) -> Vec<Told> {
-        let mut told = Vec::new();
-        for _ in 0..self.riders.len().min(RIDERS) {
-            let Some((peer, rides)) = self.riders.pop_front() else { break };
-            told.extend(self.store.told(now, &peer));
-            if rides > 1 {
-                self.riders.push_back((peer, rides - 1));
-            }
-        }
-        talk::fill(told.into_iter())
-    }
-
-    fn ride(&mut self, peer: PeerId) {
-        self.riders.retain(|(riding, _)| *riding != peer);
-        if self.riders.len() < MAX_RIDERS {
-            self.riders.push_back((peer, RIDES));
-        }
-    }
-
     /// Makes a rumour of a record.
     fn spread(&mut self, now: UnixMillis, about: PeerId, from: Option<PeerId>) {
-        self.riders.retain(|(riding, _)| *riding != about);
+        if !self.rules.others && about != *self.own.peer() {
+            return;
+        }
         self.rumours.retain(|rumour| rumour.about != about);
         self.rumours.push(Rumour { about, from });
         self.flush_at.get_or_insert(now.after(GATHER));
     }
 
-    fn flush(&mut self, now: UnixMillis, linked: &[PeerId], rng: &mut StdRng, out: &mut Vec<Ask>) {
+    fn flush(&mut self, now: UnixMillis, linked: &[PeerId], rng: &mut SmallRng, out: &mut Vec<Ask>) {
         self.flush_at = None;
         let rumours = std::mem::take(&mut self.rumours);
         let speakers: Vec<&PeerId> = linked.iter().filter(|peer| !self.plain.contains(*peer)).collect();
-        for peer in speakers.sample(rng, FANOUT) {
+        let listeners = if self.rules.others { FANOUT } else { speakers.len() };
+        for peer in speakers.sample(rng, listeners) {
             let other = |rumour: &&Rumour| rumour.from.as_ref() != Some(*peer) && rumour.about != **peer;
             let told = rumours.iter().filter(other).filter_map(|rumour| self.store.told(now, &rumour.about));
             let records = talk::fill(told);
@@ -413,6 +403,6 @@ impl Gossip {
 }
 
 /// A pause that differs from node to node, so that nodes started together do not act together.
-pub(crate) fn spread_by_a_fifth(pause: Duration, rng: &mut StdRng) -> Duration {
+pub(crate) fn spread_by_a_fifth(pause: Duration, rng: &mut SmallRng) -> Duration {
     pause.mul_f64(0.8 + 0.4 * rng.random::<f64>())
 }

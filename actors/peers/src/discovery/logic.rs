@@ -16,9 +16,12 @@ use meshwork_proto::discovery::{
 use meshwork_proto::transport::{ConnectError, ConnectedPeer};
 use meshwork_proto::{PeerId, UnixMillis};
 use rand::SeedableRng;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// At least so many comparisons fit into the time to live of a record.
+const COMPARISONS_IN_A_LIFE: u32 = 100;
 
 /// What is to be done outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub(crate) struct Membership {
     pub(crate) book: Book,
     gossip: Gossip,
     policy: Policy,
-    rng: StdRng,
+    rng: SmallRng,
     /// While the book is loaded no connection is opened: the best peers may be on the next page.
     holding: bool,
     forgotten: u64,
@@ -59,19 +62,23 @@ impl Membership {
             dial_backoff: options.dial_backoff,
             refused_pause: options.refused_pause,
         });
+        let ttl = options.ttl.of(Source::Gossip);
+        // A short time to live needs a fast gossip: a renewal must be everywhere before the record before it is stale.
+        let fast_enough = |every: Duration| ttl.map_or(every, |ttl| every.min(ttl / COMPARISONS_IN_A_LIFE));
         let rules = GossipRules {
             // One more: this node's own.
             max_records: options.max_peers.saturating_add(1),
-            ttl: options.ttl.of(Source::Gossip),
-            every: options.exchange_every,
-            soon: options.exchange_soon,
+            ttl,
+            every: fast_enough(options.exchange_every),
+            soon: fast_enough(options.exchange_soon),
             load_every: options.load_every,
+            others: options.gossip,
         };
         Self {
             book,
             gossip: Gossip::new(rules, own, notary),
             policy: Policy::new(options.target_connections, options.max_dials),
-            rng: StdRng::seed_from_u64(seed),
+            rng: SmallRng::seed_from_u64(seed),
             holding: false,
             forgotten: 0,
         }

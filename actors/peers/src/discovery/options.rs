@@ -48,6 +48,9 @@ pub struct DiscoveryOptions {
     pub allow_private_addresses: bool,
     /// Most peers in the book; the least valuable unconnected ones go first. Default 10 000.
     pub max_peers: usize,
+    /// Whether records of others are passed on, asked for and believed. Without it each node speaks for itself alone, to
+    /// those it is connected to. Default yes.
+    pub gossip: bool,
     /// How often what is known is compared with one connected peer. Default 15 s.
     pub exchange_every: Duration,
     /// The same while that brings news. Default 3 s.
@@ -86,6 +89,7 @@ impl Default for DiscoveryOptions {
             refused_pause: Duration::from_secs(600),
             allow_private_addresses: false,
             max_peers: 10_000,
+            gossip: true,
             exchange_every: Duration::from_secs(15),
             exchange_soon: Duration::from_secs(3),
             exchange_deadline: Duration::from_secs(5),

@@ -12,13 +12,13 @@ use super::gossip::spread_by_a_fifth;
 use meshwork_proto::discovery::Source;
 use meshwork_proto::{PeerId, UnixMillis};
 use rand::RngExt;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Between two looks at the whole book: what comes in a burst is looked at once.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often somebody silent is tried by who has enough connections.
 const BRIDGE_EVERY: Duration = Duration::from_secs(60);
 /// Most addresses without a peer id that wait for a try.
@@ -102,7 +102,7 @@ impl Policy {
     }
 
     /// Chooses whom to connect to now.
-    pub(crate) fn tick(&mut self, now: UnixMillis, book: &mut Book, rng: &mut StdRng, out: &mut Vec<Dial>) {
+    pub(crate) fn tick(&mut self, now: UnixMillis, book: &mut Book, rng: &mut SmallRng, out: &mut Vec<Dial>) {
         if self.next_bridge <= now {
             self.bridge(now, book, rng, out);
         }
@@ -137,7 +137,7 @@ impl Policy {
     }
 
     /// Tries one peer that has gone silent, when there are enough connections: else it has its turn anyway.
-    fn bridge(&mut self, now: UnixMillis, book: &mut Book, rng: &mut StdRng, out: &mut Vec<Dial>) {
+    fn bridge(&mut self, now: UnixMillis, book: &mut Book, rng: &mut SmallRng, out: &mut Vec<Dial>) {
         self.next_bridge = now.after(spread_by_a_fifth(BRIDGE_EVERY, rng));
         let linked = book.linked().len();
         if linked < self.target || linked >= self.target.saturating_mul(2) || self.in_flight > 0 {
@@ -145,9 +145,9 @@ impl Policy {
         }
         let silent = book.iter().filter(|(_, entry)| {
             entry.may_be_dialled()
+                && entry.dialling.not_before <= now
                 && entry.is_proven()
                 && !entry.refused
-                && entry.dialling.not_before <= now
                 && book.is_silent(now, entry)
         });
         let drawn = silent.map(|(peer, _)| (rng.random::<u32>(), peer)).min();
@@ -157,7 +157,7 @@ impl Policy {
     }
 
     /// The best candidates, drawn at random among equals; notes when the next one is due.
-    fn candidates(&mut self, now: UnixMillis, book: &Book, rng: &mut StdRng, room: usize) -> Vec<PeerId> {
+    fn candidates(&mut self, now: UnixMillis, book: &Book, rng: &mut SmallRng, room: usize) -> Vec<PeerId> {
         let mut due: Vec<(u8, u32, &PeerId)> = Vec::new();
         let mut later: Option<UnixMillis> = None;
         for (peer, entry) in book.iter().filter(|(_, entry)| entry.may_be_dialled()) {

@@ -4,9 +4,10 @@
 //! clocks differ by hours. All of it follows from one seed. Only what is slow and not in question is left out: records
 //! are shared instead of copied, and a signature is a few bytes that only its owner makes.
 //!
-//! The measurements ([`at_rest`], [`gathering`]) are built with the feature `simulation`, for the benchmarks.
+//! The measurements ([`at_rest`], [`gathering`], [`churn`]) are built with the feature `simulation`, for the benchmarks.
 
 mod node;
+mod oracle;
 mod rest;
 mod world;
 
@@ -15,4 +16,5 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use node::name;
+pub use oracle::{Churned, Fullest, churn};
 pub use rest::{AtRest, Gathering, at_rest, gathering};

@@ -7,7 +7,7 @@ use super::{Book, Entry};
 use meshwork_proto::discovery::{Advertisement, PeerConnection, Source};
 use meshwork_proto::transport::{AddressFailure, CallError, ConnectError};
 use meshwork_proto::{PeerId, UnixMillis};
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Book {
         &mut self,
         now: UnixMillis,
         change: PeerConnection,
-        rng: &mut StdRng,
+        rng: &mut SmallRng,
     ) -> Dialled {
         match change {
             PeerConnection::Up { peer, role, address } => {
@@ -105,7 +105,7 @@ impl Book {
         Dialled::Up(peer)
     }
 
-    fn down(&mut self, now: UnixMillis, peer: PeerId, rng: &mut StdRng) -> Dialled {
+    fn down(&mut self, now: UnixMillis, peer: PeerId, rng: &mut SmallRng) -> Dialled {
         let backoff = self.rules.dial_backoff;
         let Some(entry) = self.entries.get_mut(&peer) else { return Dialled::Nothing };
         entry.rtt_us = None;
@@ -149,7 +149,7 @@ impl Book {
         now: UnixMillis,
         peer: &PeerId,
         error: &ConnectError,
-        rng: &mut StdRng,
+        rng: &mut SmallRng,
     ) {
         let (backoff, refused_pause) = (self.rules.dial_backoff, self.rules.refused_pause);
         if let Some(entry) = self.entries.get_mut(peer) {
@@ -198,30 +198,32 @@ impl Book {
     /// A record of the peer was believed. Of a peer that is shut out nothing is believed here.
     pub(crate) fn recorded(&mut self, now: UnixMillis, believed: &Believed) {
         let (record, new_at) = (&believed.record, believed.new_at);
-        if self.entries.get(&record.peer).is_some_and(|entry| entry.shut_out.is_some()) {
-            return;
-        }
+        let there = if self.entries.contains_key(&record.peer) {
+            self.entries.get_mut(&record.peer)
+        } else if record.left {
+            None
+        } else {
+            self.entry(&record.peer, true)
+        };
+        let Some(entry) = there.filter(|entry| entry.shut_out.is_none()) else { return };
         if record.left {
-            if let Some(entry) = self.entries.get_mut(&record.peer) {
-                entry.leave(new_at);
-                entry.confirm(Source::Gossip, new_at);
-                self.mark_dirty(&record.peer);
+            entry.leave(new_at);
+        } else {
+            let before = entry.offers.replace(Arc::clone(&record.offers));
+            entry.left = None;
+            if before.is_none_or(|before| before.addresses != record.offers.addresses) {
+                entry.moved_to(now, &record.addresses);
+                if !entry.refused {
+                    // It may be somewhere else now: what failed there says nothing of here.
+                    (entry.dialling.failures, entry.dialling.not_before) = (0, UnixMillis(0));
+                }
             }
-            return;
         }
-        let Some(entry) = self.entry(&record.peer, true) else { return };
-        entry.left = None;
         entry.confirm(Source::Gossip, new_at);
-        let moved = entry.offers.as_ref().is_none_or(|before| before.addresses != record.offers.addresses);
-        if moved {
-            entry.moved_to(now, &record.addresses);
-            if !entry.refused {
-                // It may be somewhere else now: what failed there says nothing of here.
-                (entry.dialling.failures, entry.dialling.not_before) = (0, UnixMillis(0));
-            }
+        let behind = std::mem::replace(&mut entry.dirty, true);
+        if !behind {
+            self.dirty.push(record.peer.clone());
         }
-        entry.offers = Some(Arc::clone(&record.offers));
-        self.mark_dirty(&record.peer);
     }
 
     /// A connected peer that signs no records has told what it offers.

@@ -8,10 +8,10 @@ use super::{Book, BookRules};
 use crate::discovery::DiscoveryOptions;
 use crate::discovery::tests::bench::{ME, peer};
 use rand::SeedableRng;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 
-fn rng() -> StdRng {
-    StdRng::seed_from_u64(1)
+fn rng() -> SmallRng {
+    SmallRng::seed_from_u64(1)
 }
 
 fn book() -> Book {

@@ -1,10 +1,11 @@
 //! Hearing: what is looked at, what is believed, and what is answered.
 
+use super::store::Look;
 use super::{Accepted, Answer, Checked, Genuine, Heard, Occasion, Talk, talk};
 use super::{Ask, Believed, Ended, FRESH, Gossip, MAX_ROUNDS, Purpose, spread_by_a_fifth, wide};
 use meshwork_proto::discovery::gossip::{Digest, KnownRecord, MAX_LISTED, MAX_RECORDS};
 use meshwork_proto::{PeerId, UnixMillis};
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use std::collections::VecDeque;
 
 impl Gossip {
@@ -17,13 +18,11 @@ impl Gossip {
             if told.sealed.peer == *self.own.peer() {
                 return told.sealed.sequence > self.own.sequence();
             }
-            let news = self.store.would_be_news(now, told);
-            if !news
-                && self.store.sequence(&told.sealed.peer).is_some_and(|known| known > told.sealed.sequence)
-            {
+            let look = self.store.look_at(now, told);
+            if look == Look::Behind {
                 behind.push(told.sealed.peer.clone());
             }
-            news
+            look == Look::News
         });
         behind
     }
@@ -39,6 +38,9 @@ impl Gossip {
                 self.hear_of_itself(now, &record);
                 continue;
             }
+            if !self.rules.others && record.peer != *from {
+                continue;
+            }
             let (accepted, new_at) = self.store.accept(now, &record, age_ms);
             if !accepted.is_news() {
                 continue;
@@ -47,8 +49,6 @@ impl Gossip {
             if accepted.is_material() && now.since(new_at) <= FRESH {
                 let from = (record.peer != *from).then(|| from.clone());
                 self.spread(now, record.peer.clone(), from);
-            } else if accepted == Accepted::Refreshed {
-                self.ride(record.peer.clone());
             }
             believed.push(Believed { record, accepted, new_at });
         }
@@ -75,10 +75,13 @@ impl Gossip {
         behind: &[PeerId],
         news: u32,
     ) -> Answer {
-        self.store.expire(now, self.own.peer());
-        let wanted = want.iter().take(MAX_LISTED).chain(behind);
+        self.store.expire_now_and_then(now, self.own.peer());
+        let (others, own) = (self.rules.others, self.own.peer());
+        let wanted = want.iter().take(MAX_LISTED).chain(behind).filter(|peer| others || *peer == own);
         let records = talk::fill(wanted.filter_map(|peer| self.store.told(now, peer)));
-        let known = digest.map_or_else(Vec::new, |digest| self.store.differing(digest, MAX_LISTED));
+        let known = digest
+            .filter(|_| others)
+            .map_or_else(Vec::new, |digest| self.store.differing(digest, MAX_LISTED));
         let answer = Answer { records, known, news };
         self.totals.served += 1;
         self.totals.sent += wide(answer.records.len());
@@ -93,7 +96,7 @@ impl Gossip {
         from: &PeerId,
         known: &[KnownRecord],
         believed: &[Believed],
-        rng: &mut StdRng,
+        rng: &mut SmallRng,
         out: &mut Vec<Ask>,
     ) -> Option<Ended> {
         let mut flight = self.flights.remove(from)?;

@@ -3,8 +3,9 @@
 //! What decides between two records of a peer is only the sequence number that the peer itself gave. The age of a record
 //! counts from when it was new, as far as those know who passed it on; each of them adds what it held it for, and
 //! each receiver adds [`HOP`] for the way, so that an age is rather too large than too small and nobody keeps a record
-//! of a node that is gone for longer than its time. A record that is too old becomes a tombstone, its number alone, so
-//! that it cannot come back from somebody whose count is behind. A goodbye is a tombstone from the start, one that
+//! of a node that is gone for longer than its time. A record that has not been renewed in time is kept and not passed on
+//! any more: who comes new need not hear of those who are probably gone. One that is too old becomes a tombstone, its
+//! number alone, so that it cannot come back from somebody whose count is behind. A goodbye is a tombstone from the start, one that
 //! can be shown around: it is no part of the digest, because who has never heard of the peer need not hear of its end.
 
 use super::sealed::{Genuine, MAX_SEQUENCE, Told, mark_of, mark_of_record};
@@ -15,6 +16,10 @@ use std::time::Duration;
 
 /// What a record ages on its way from one node to the next.
 pub(crate) const HOP: Duration = Duration::from_millis(500);
+/// A record is passed on for this part of its time to live: one that is renewed is never older.
+const PASSED_ON_FOR: u32 = 3;
+/// Old records are looked for at most so often beside the passes of the reaper: each look is a look at all.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long tombstones last when records never grow too old.
 const TOMBSTONES_OF_ETERNALS: Duration = Duration::from_secs(3600);
 
@@ -23,10 +28,13 @@ struct Held {
     record: Genuine,
     /// When the record was new, on this node's clock.
     new_at: UnixMillis,
+    /// Too old to be passed on: no part of the digest.
+    retired: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Part {
+    /// Of the records in it that are passed on.
     sum: u64,
     held: BTreeMap<PeerId, Held>,
 }
@@ -72,6 +80,17 @@ impl Accepted {
     }
 }
 
+/// What a look at a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It would be news.
+    News,
+    /// Something newer is known here.
+    Behind,
+    /// It is known, or cannot be believed.
+    Nothing,
+}
+
 /// The records.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
@@ -82,14 +101,25 @@ pub(crate) struct Store {
     ttl: Option<Duration>,
     /// No record grows too old, and no tombstone ends, before.
     next_end: UnixMillis,
+    next_look: UnixMillis,
+    /// Whose records grew too old since the last pass of the reaper.
+    just_expired: Vec<PeerId>,
 }
 
 impl Store {
     /// An empty store for at most `max` records; `ttl` is their time to live.
     pub(crate) fn new(max: usize, ttl: Option<Duration>) -> Self {
         let parts = vec![Part::default(); DIGEST_PARTS];
-        let next_end = UnixMillis(u64::MAX);
-        Self { parts, tombstones: BTreeMap::new(), len: 0, max: max.max(1), ttl, next_end }
+        Self {
+            parts,
+            tombstones: BTreeMap::new(),
+            len: 0,
+            max: max.max(1),
+            ttl,
+            next_end: UnixMillis(u64::MAX),
+            next_look: UnixMillis(0),
+            just_expired: Vec::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -105,7 +135,16 @@ impl Store {
     }
 
     fn held(&self, peer: &PeerId) -> Option<&Held> {
-        self.parts[Self::part_of(mark_of(peer))].held.get(peer)
+        self.held_at(mark_of(peer), peer)
+    }
+
+    fn held_at(&self, mark: u64, peer: &PeerId) -> Option<&Held> {
+        self.parts[Self::part_of(mark)].held.get(peer)
+    }
+
+    /// Whether a record of this age is not passed on any more.
+    fn retires(&self, age: Duration) -> bool {
+        self.ttl.is_some_and(|ttl| age >= ttl / PASSED_ON_FOR)
     }
 
     /// The record of a peer that is there, and when it was new.
@@ -118,7 +157,7 @@ impl Store {
         let goodbye = || self.tombstones.get(peer).and_then(|tombstone| tombstone.goodbye.as_ref());
         let held = self.held(peer).or_else(goodbye)?;
         let age = now.since(held.new_at);
-        if self.ttl.is_some_and(|ttl| age >= ttl) {
+        if self.retires(age) {
             return None;
         }
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
@@ -126,28 +165,31 @@ impl Store {
     }
 
     /// The highest sequence number known of a peer, also of one that is gone.
+    #[cfg(test)]
     pub(crate) fn sequence(&self, peer: &PeerId) -> Option<u64> {
         let held = self.held(peer).map(|held| held.record.sequence);
         held.max(self.tombstones.get(peer).map(|tombstone| tombstone.sequence))
     }
 
     /// Whether a record would be news. One that is older than a tombstone keeps the tombstone: somebody still tells it.
-    pub(crate) fn would_be_news(&mut self, now: UnixMillis, told: &Told) -> bool {
+    pub(crate) fn look_at(&mut self, now: UnixMillis, told: &Told) -> Look {
         let (peer, sequence) = (&told.sealed.peer, told.sealed.sequence);
         if self.ages_out(told.age_ms) || sequence > MAX_SEQUENCE {
-            return false;
+            return Look::Nothing;
         }
         let until = now.after(self.grace());
         if let Some(tombstone) = self.tombstones.get_mut(peer)
             && sequence <= tombstone.sequence
         {
             tombstone.until = tombstone.until.max(until);
-            return false;
+            return if sequence < tombstone.sequence { Look::Behind } else { Look::Nothing };
         }
-        let part = &self.parts[Self::part_of(told.sealed.mark)];
-        match part.held.get(peer) {
-            Some(held) => sequence > held.record.sequence,
-            None => self.len < self.max || told.sealed.left,
+        match self.held_at(told.sealed.mark, peer).map(|held| held.record.sequence) {
+            Some(known) if sequence > known => Look::News,
+            Some(known) if sequence < known => Look::Behind,
+            Some(_) => Look::Nothing,
+            None if self.len < self.max || told.sealed.left => Look::News,
+            None => Look::Nothing,
         }
     }
 
@@ -182,7 +224,7 @@ impl Store {
             return Accepted::TooOld;
         }
         let buried = self.tombstones.get(&record.peer).is_some_and(|stone| record.sequence <= stone.sequence);
-        let before = self.held(&record.peer);
+        let before = self.held_at(record.mark, &record.peer);
         let known = before.is_some_and(|held| record.sequence <= held.record.sequence);
         if buried || known {
             return Accepted::Old;
@@ -198,28 +240,33 @@ impl Store {
             Some(_) => Accepted::Changed,
         };
         self.tombstones.remove(&record.peer);
-        self.put(record, new_at);
+        self.put(now, record, new_at);
         accepted
     }
 
-    fn put(&mut self, record: &Genuine, new_at: UnixMillis) {
+    fn put(&mut self, now: UnixMillis, record: &Genuine, new_at: UnixMillis) {
+        let retired = self.retires(now.since(new_at));
         if let Some(ttl) = self.ttl {
-            self.next_end = self.next_end.min(new_at.after(ttl));
+            let end = if retired { ttl } else { ttl / PASSED_ON_FOR };
+            self.next_end = self.next_end.min(new_at.after(end));
         }
         let part = &mut self.parts[Self::part_of(record.mark)];
-        let held = Held { record: record.clone(), new_at };
+        let held = Held { record: record.clone(), new_at, retired };
         match part.held.insert(record.peer.clone(), held) {
+            Some(before) if before.retired => {}
             Some(before) => part.sum ^= mark_of_record(record.mark, before.record.sequence),
             None => self.len += 1,
         }
-        part.sum ^= mark_of_record(record.mark, record.sequence);
+        if !retired {
+            part.sum ^= mark_of_record(record.mark, record.sequence);
+        }
     }
 
     fn say_goodbye(&mut self, record: &Genuine, new_at: UnixMillis) {
         self.take(&record.peer);
         // Others may hold an older record for as long as it lives, and twice as long after they were restarted.
         let until = new_at.after(self.grace().saturating_mul(2));
-        let goodbye = Some(Held { record: record.clone(), new_at });
+        let goodbye = Some(Held { record: record.clone(), new_at, retired: true });
         self.bury(record.peer.clone(), Tombstone { sequence: record.sequence, until, goodbye });
     }
 
@@ -227,7 +274,9 @@ impl Store {
         let mark = mark_of(peer);
         let part = &mut self.parts[Self::part_of(mark)];
         let held = part.held.remove(peer)?;
-        part.sum ^= mark_of_record(mark, held.record.sequence);
+        if !held.retired {
+            part.sum ^= mark_of_record(mark, held.record.sequence);
+        }
         self.len -= 1;
         Some(held)
     }
@@ -252,17 +301,41 @@ impl Store {
         self.tombstones.insert(peer, tombstone);
     }
 
-    /// Lets go of what is too old, but never of `own`. Gives whose records those were.
+    /// As [`Store::expire`], unless that was done a moment ago.
+    pub(crate) fn expire_now_and_then(&mut self, now: UnixMillis, own: &PeerId) {
+        if now >= self.next_look {
+            self.next_look = now.after(LOOK_EVERY);
+            let gone = self.expire_all(now, own);
+            let room = self.max.saturating_sub(self.just_expired.len());
+            self.just_expired.extend(gone.into_iter().take(room));
+        }
+    }
+
+    /// Lets go of what is too old, but never of `own`. Gives whose records those were, since the last time.
     pub(crate) fn expire(&mut self, now: UnixMillis, own: &PeerId) -> Vec<PeerId> {
+        let mut gone = std::mem::take(&mut self.just_expired);
+        gone.extend(self.expire_all(now, own));
+        gone
+    }
+
+    fn expire_all(&mut self, now: UnixMillis, own: &PeerId) -> Vec<PeerId> {
         if now < self.next_end {
             return Vec::new();
         }
         self.tombstones.retain(|_, tombstone| tombstone.until > now);
         let mut gone = Vec::new();
         if let Some(ttl) = self.ttl {
-            let too_old = |held: &Held| now.since(held.new_at) >= ttl && held.record.peer != *own;
-            let all = self.parts.iter().flat_map(|part| &part.held);
-            gone.extend(all.filter(|(_, held)| too_old(held)).map(|(peer, _)| peer.clone()));
+            for part in &mut self.parts {
+                for (peer, held) in &mut part.held {
+                    let age = now.since(held.new_at);
+                    if age >= ttl && peer != own {
+                        gone.push(peer.clone());
+                    } else if age >= ttl / PASSED_ON_FOR && !held.retired {
+                        held.retired = true;
+                        part.sum ^= mark_of_record(held.record.mark, held.record.sequence);
+                    }
+                }
+            }
             for peer in &gone {
                 self.forget(now, peer);
             }
@@ -274,7 +347,10 @@ impl Store {
     fn soonest_end(&self, now: UnixMillis) -> UnixMillis {
         let stones = self.tombstones.values().map(|tombstone| tombstone.until);
         let held = self.parts.iter().flat_map(|part| part.held.values());
-        let ends = held.filter_map(|held| Some(held.new_at.after(self.ttl?)));
+        let ends = held.filter_map(|held| {
+            let ttl = self.ttl?;
+            Some(held.new_at.after(if held.retired { ttl } else { ttl / PASSED_ON_FOR }))
+        });
         // This node's own record may be overdue: that is no reason to look again at once.
         stones.chain(ends.filter(|end| *end > now)).min().unwrap_or(UnixMillis(u64::MAX))
     }
@@ -289,7 +365,7 @@ impl Store {
             return Vec::new();
         }
         let parts = self.parts.iter().zip(&other.0).filter(|(part, sum)| part.sum != **sum);
-        let records = parts.flat_map(|(part, _)| &part.held);
+        let records = parts.flat_map(|(part, _)| &part.held).filter(|(_, held)| !held.retired);
         let known = |(peer, held): (&PeerId, &Held)| KnownRecord {
             peer: peer.clone(),
             sequence: held.record.sequence,
@@ -302,33 +378,38 @@ impl Store {
         let mut difference = Difference::default();
         let mut theirs: BTreeMap<usize, BTreeMap<&PeerId, u64>> = BTreeMap::new();
         for KnownRecord { peer, sequence } in known {
-            let ours = self.sequence(peer);
-            if ours.is_none_or(|ours| *sequence > ours) && *sequence <= MAX_SEQUENCE {
-                let room = ours.is_some() || self.len < self.max;
-                difference.wanted.extend(room.then(|| peer.clone()));
+            let mark = mark_of(peer);
+            theirs.entry(Self::part_of(mark)).or_default().insert(peer, *sequence);
+            let held = self.held_at(mark, peer).map(|held| held.record.sequence);
+            if held.is_some_and(|held| *sequence <= held) || *sequence > MAX_SEQUENCE {
+                continue;
             }
-            theirs.entry(Self::part_of(mark_of(peer))).or_default().insert(peer, *sequence);
-        }
-        for (part, theirs) in &theirs {
-            for (peer, held) in &self.parts[*part].held {
-                if theirs.get(peer).is_none_or(|sequence| *sequence < held.record.sequence) {
+            match self.tombstones.get(peer) {
+                Some(stone) if *sequence > stone.sequence => difference.wanted.push(peer.clone()),
+                // It holds a record of somebody who has said goodbye since.
+                Some(stone) if stone.goodbye.is_some() && *sequence < stone.sequence => {
                     difference.lacking.push(peer.clone());
                 }
+                Some(_) => {}
+                None if held.is_some() || self.len < self.max => difference.wanted.push(peer.clone()),
+                None => {}
             }
-            // It holds a record of somebody who has said goodbye since.
-            let late = |(peer, sequence): &(&&PeerId, &u64)| {
-                let stone = self.tombstones.get(**peer);
-                stone.is_some_and(|stone| stone.goodbye.is_some() && stone.sequence > **sequence)
+        }
+        for (part, theirs) in &theirs {
+            let lacks = |(peer, held): &(&PeerId, &Held)| {
+                !held.retired && theirs.get(*peer).is_none_or(|sequence| *sequence < held.record.sequence)
             };
-            difference.lacking.extend(theirs.iter().filter(late).map(|(peer, _)| (*peer).clone()));
+            let lacking = self.parts[*part].held.iter().filter(lacks);
+            difference.lacking.extend(lacking.map(|(peer, _)| peer.clone()));
         }
         difference
     }
 
-    /// All records, in no order that means anything.
+    /// The records that are passed on, in no order that means anything.
     #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Genuine> {
-        self.parts.iter().flat_map(|part| part.held.values().map(|held| &held.record))
+    pub(crate) fn passed_on(&self) -> impl Iterator<Item = &Genuine> {
+        let held = self.parts.iter().flat_map(|part| part.held.values());
+        held.filter(|held| !held.retired).map(|held| &held.record)
     }
 }
 

@@ -1,20 +1,13 @@
 //! Meshes that live for hours: nobody who is there is unknown, nobody who is gone is kept, nothing grows.
 
-use super::node::index_of;
-use super::world::{MINUTE, REAP_EVERY, SECOND, World};
-use super::{at_rest, gathering};
+use super::world::{MINUTE, SECOND, World};
+use super::{at_rest, churn, gathering, oracle};
 use crate::discovery::gossip::{Genuine, Purpose, Talk, Told};
 use crate::discovery::options::DiscoveryOptions;
 use meshwork_proto::discovery::{NodeRecord, PeerState};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use std::collections::BTreeMap;
-
-/// A peer that is gone is forgotten after its time to live and one pass of the reaper. What was on its way when it went,
-/// and what ages on the way from node to node, is less than this.
-const SLACK: u64 = 2 * SECOND;
-/// Everybody knows a newcomer after so long, and a newcomer everybody.
-const KNOWN_WITHIN: u64 = 55 * SECOND;
 
 fn options() -> DiscoveryOptions {
     DiscoveryOptions { target_connections: 12, ..DiscoveryOptions::default() }
@@ -31,111 +24,22 @@ fn start(world: &mut World, nodes: usize) {
     }
 }
 
-/// Everybody who is there for long enough knows everybody of whom that is true as well.
 fn assert_all_known(world: &World) {
-    let settled: Vec<usize> = world
-        .alive
-        .iter()
-        .copied()
-        .filter(|node| world.now - world.nodes[*node].born >= KNOWN_WITHIN && !world.nodes[*node].liar)
-        .collect();
-    for node in &settled {
-        for of in settled.iter().filter(|of| *of != node) {
-            assert!(
-                world.knows(*node, *of),
-                "after {} s node {node} (here since {} s) does not know node {of} (here since {} s)",
-                world.now / SECOND,
-                world.nodes[*node].born / SECOND,
-                world.nodes[*of].born / SECOND,
-            );
-        }
-    }
+    oracle::all_known(world).unwrap();
 }
 
-/// Nobody has anybody in its book who is gone for longer than may be.
 fn assert_dead_are_forgotten(world: &World) {
-    let limit = ttl(&world.options) + REAP_EVERY + SLACK;
-    for node in &world.alive {
-        let Some(core) = &world.nodes[*node].core else { continue };
-        for (peer, entry) in core.book.iter() {
-            let of = &world.nodes[index_of(peer)];
-            if let Some(died) = of.died {
-                let gone = world.now - died;
-                assert!(
-                    gone <= limit,
-                    "after {} s node {node} keeps node {}, gone for {} s: {entry:?}",
-                    world.now / SECOND,
-                    index_of(peer),
-                    gone / SECOND,
-                );
-            }
-        }
-    }
+    oracle::dead_are_forgotten(world).unwrap();
 }
 
-/// What the fullest node holds: peers, records, tombstones.
-fn fullest(world: &World) -> (usize, usize, usize) {
-    let mut most = (0, 0, 0);
-    for core in world.alive.iter().filter_map(|node| world.nodes[*node].core.as_ref()) {
-        let (records, tombstones) = core.gossip().sizes();
-        most = (most.0.max(core.book.len()), most.1.max(records), most.2.max(tombstones));
-    }
-    most
-}
-
-/// One minute in which a tenth of the nodes goes, half of them without a word, and as many come. Gives who of those that
-/// were connected with somebody who said goodbye dropped it at once, and who did not.
-fn churn(world: &mut World, count: usize) -> (usize, usize) {
-    let going: Vec<usize> = world.alive.sample(&mut world.rng, count).copied().collect();
-    let mut told = Vec::new();
-    for (n, node) in going.into_iter().enumerate() {
-        let goodbye = n % 2 == 0;
-        if goodbye {
-            told.extend(world.nodes[node].links.iter().map(|at| (*at, node)));
-        }
-        world.end(node, goodbye);
-    }
-    for _ in 0..count {
-        world.join();
-    }
-    world.run_until(world.now + SECOND);
-    told.retain(|(at, _)| world.nodes[*at].is_alive());
-    let dropped = |(at, of): &&(usize, usize)| !world.knows(*at, *of);
-    let at_once = told.iter().filter(dropped).count();
-    (at_once, told.len() - at_once)
-}
+/// Not optimised, ten hours take ten minutes: then it is one hour, and `make bench` lives through all ten.
+const HOURS: u64 = if cfg!(debug_assertions) { 1 } else { 10 };
 
 #[test]
-fn two_hundred_nodes_live_for_ten_hours_while_a_tenth_of_them_comes_and_goes_every_minute() {
-    let mut world = World::new(1, options());
-    world.loss = 0.01;
-    start(&mut world, 200);
-    world.run_until(2 * MINUTE);
-    assert_all_known(&world);
-    let (mut at_once, mut late) = (0, 0);
-    let mut by_hour = Vec::new();
-    for minute in 2..600 {
-        let (dropped, kept) = churn(&mut world, 20);
-        (at_once, late) = (at_once + dropped, late + kept);
-        world.run_until((minute + 1) * MINUTE);
-        if minute % 10 == 0 {
-            assert_all_known(&world);
-            assert_dead_are_forgotten(&world);
-        }
-        if minute % 60 == 59 {
-            by_hour.push(fullest(&world));
-        }
-    }
-    println!("{:?}\npeers, records and tombstones of the fullest node by hour: {by_hour:?}", world.report);
-    println!("{at_once} connected peers dropped who said goodbye within a second, {late} later");
-    // 200 are there, and up to 31 minutes' worth of those who went without a word or with one.
-    let (first, last) = (by_hour[1], by_hour[9]);
-    for (peers, records, tombstones) in &by_hour {
-        assert!(*peers <= 200 + 20 * 32 && *records <= 200 + 10 * 32 && *tombstones <= 20 * 64);
-    }
-    assert!(last.0 * 10 <= first.0 * 11 && last.1 * 10 <= first.1 * 11 && last.2 * 10 <= first.2 * 11);
-    assert!(at_once >= 99 * late, "{late} of {} heard a goodbye late", at_once + late);
-    assert!(world.offences.is_empty(), "nobody lied");
+fn two_hundred_nodes_live_for_hours_while_a_tenth_of_them_comes_and_goes_every_minute() {
+    let churned = churn(200, HOURS * 60).unwrap();
+    println!("{churned:#?}");
+    assert!(churned.left > 500 * HOURS && churned.vanished > 500 * HOURS && churned.lost > 5000 * HOURS);
 }
 
 #[test]
@@ -201,8 +105,8 @@ fn nodes_that_move_are_found_at_their_new_addresses_and_nobody_believes_in_the_o
     }
 }
 
-/// What liars do: forge records of others, tell old ones as new, and numbers and ages that cannot be.
-fn lie(world: &mut World, liar: usize, dead: &[Genuine]) {
+/// What liars do: forge records of others, and tell numbers and ages that cannot be.
+fn lie(world: &mut World, liar: usize) {
     let links: Vec<usize> = world.nodes[liar].links.iter().copied().collect();
     let Some(to) = links.choose(&mut world.rng).copied() else { return };
     let victim = *world.alive.choose(&mut world.rng).unwrap();
@@ -217,19 +121,27 @@ fn lie(world: &mut World, liar: usize, dead: &[Genuine]) {
         let record = NodeRecord { peer: world.nodes[liar].name.clone(), sequence, left: false, offers };
         Genuine::sign(record, notary.as_ref()).unwrap().sealed().clone()
     };
-    let told = match world.rng.random_range(0..5) {
+    let told = match world.rng.random_range(0..4) {
         0 => Told { sealed: forged(world, 1 << 50, false), age_ms: 0 },
         1 => Told { sealed: forged(world, 1 << 50, true), age_ms: 0 },
         2 => Told { sealed: own(u64::MAX), age_ms: 0 },
-        3 => Told { sealed: own(1 << 40), age_ms: u64::MAX },
-        _ => match dead.choose(&mut world.rng) {
-            Some(record) => Told { sealed: record.sealed().clone(), age_ms: 0 },
-            None => return,
-        },
+        _ => Told { sealed: own(1 << 40), age_ms: u64::MAX },
     };
-    let (from, purpose) = (liar, Purpose::Push);
-    let talk = Talk { records: vec![told], ..Talk::default() };
-    world.after(50, super::world::Event::Question { from, to, talk, purpose });
+    tell(world, liar, to, vec![told]);
+}
+
+fn tell(world: &mut World, from: usize, to: usize, records: Vec<Told>) {
+    let talk = Talk { records, ..Talk::default() };
+    world.after(50, super::world::Event::Question { from, to, talk, purpose: Purpose::Push });
+}
+
+/// Tells everybody that the dead are as they were a moment ago.
+fn raise(world: &mut World, liar: usize, dead: &[Genuine]) {
+    let records: Vec<Told> =
+        dead.iter().map(|record| Told { sealed: record.sealed().clone(), age_ms: 0 }).collect();
+    for to in world.nodes[liar].links.clone() {
+        tell(world, liar, to, records.clone());
+    }
 }
 
 #[test]
@@ -251,7 +163,10 @@ fn liars_are_reported_and_neither_kill_the_living_nor_raise_the_dead() {
             world.end(node, false);
         }
         for liar in &liars {
-            lie(&mut world, *liar, &dead);
+            lie(&mut world, *liar);
+            if second % 60 == 0 {
+                raise(&mut world, *liar, &dead);
+            }
         }
         world.run_until(world.now + SECOND);
         if second % 300 == 299 {
@@ -294,7 +209,7 @@ fn a_seed_gives_the_same_world_every_time() {
         world.loss = 0.05;
         start(&mut world, 15);
         for minute in 1..10 {
-            churn(&mut world, 2);
+            oracle::a_minute(&mut world, 2);
             world.run_until(minute * MINUTE);
         }
         world.report
@@ -314,8 +229,8 @@ fn at_rest_a_node_sends_more_slowly_growing_than_the_mesh_grows() {
     }
     for pair in measured.windows(2) {
         let growth = pair[1].nodes as f64 / pair[0].nodes as f64;
-        assert!(pair[1].messages_per_min / pair[0].messages_per_min < growth / 1.5, "{pair:?}");
-        assert!(pair[1].bytes_per_min / pair[0].bytes_per_min < growth / 1.2, "{pair:?}");
+        assert!(pair[1].messages_per_min / pair[0].messages_per_min < growth / 2.0, "{pair:?}");
+        assert!(pair[1].bytes_per_min / pair[0].bytes_per_min < growth / 1.05, "{pair:?}");
     }
 }
 

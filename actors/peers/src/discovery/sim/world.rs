@@ -8,11 +8,11 @@ use crate::discovery::policy::Dial;
 use meshwork_proto::discovery::{CleanUp, FoundPeer, PeerConnection, Source};
 use meshwork_proto::transport::{AddressFailure, CallError, ConnectError, ConnectedPeer};
 use meshwork_proto::{PeerId, Role, UnixMillis};
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
 pub(super) const SECOND: u64 = 1000;
 pub(super) const MINUTE: u64 = 60 * SECOND;
@@ -50,7 +50,7 @@ pub(super) struct Report {
 
 /// Everything.
 pub(super) struct World {
-    pub(super) rng: StdRng,
+    pub(super) rng: SmallRng,
     pub(super) options: DiscoveryOptions,
     pub(super) now: u64,
     pub(super) nodes: Vec<Node>,
@@ -63,7 +63,7 @@ pub(super) struct World {
     /// Who reported whom, as indices.
     pub(super) offences: Vec<(usize, usize)>,
     events: BinaryHeap<Reverse<(u64, u64)>>,
-    bodies: BTreeMap<u64, Event>,
+    bodies: HashMap<u64, Event>,
     next_event: u64,
     /// Which node is at which place.
     places: BTreeMap<usize, usize>,
@@ -72,7 +72,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, options: DiscoveryOptions) -> Self {
         Self {
-            rng: StdRng::seed_from_u64(seed),
+            rng: SmallRng::seed_from_u64(seed),
             options,
             now: 0,
             nodes: Vec::new(),
@@ -82,7 +82,7 @@ impl World {
             cut: false,
             offences: Vec::new(),
             events: BinaryHeap::new(),
-            bodies: BTreeMap::new(),
+            bodies: HashMap::new(),
             next_event: 0,
             places: BTreeMap::new(),
         }
@@ -178,7 +178,11 @@ impl World {
             return;
         }
         self.nodes[node].armed = u64::MAX;
-        self.look(node);
+        let this = &self.nodes[node];
+        let renewal = this.core.as_ref().and_then(|core| core.gossip().renewal_due());
+        if renewal.is_some_and(|due| due <= this.clock(self.now)) {
+            self.look(node);
+        }
         self.step(node, |core, now, out| core.tick(now, out));
     }
 

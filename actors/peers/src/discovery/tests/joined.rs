@@ -78,7 +78,7 @@ fn connections_are_opened_a_few_at_a_time_until_there_are_enough() {
             assert!(tried.insert(dial.peer.clone()), "nobody is dialled twice");
             succeed(&mut core, now, dial);
         }
-        now = now.after(std::time::Duration::from_millis(250));
+        now = now.after(std::time::Duration::from_millis(500));
     }
     assert_eq!(core.book.linked().len(), 24);
     assert!(dials(&mut core, at(10)).is_empty());

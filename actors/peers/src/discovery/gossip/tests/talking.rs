@@ -111,8 +111,8 @@ fn news_are_told_once_to_a_few_and_not_back_to_who_told_them() {
 }
 
 #[test]
-fn old_news_and_renewals_are_no_rumours_but_ride_along() {
-    let mut gossip = gossip_of(ME);
+fn old_news_and_renewals_are_no_rumours_and_are_found_by_comparing() {
+    let (mut gossip, mut other) = (gossip_of(ME), gossip_of(B));
     let mut rng = rng();
     gossip.tick(NOW, &[], &mut rng, &mut Vec::new());
     hear(&mut gossip, NOW, C, &record(A, 1, offers(&[])), 100_000);
@@ -120,12 +120,8 @@ fn old_news_and_renewals_are_no_rumours_but_ride_along() {
     let mut out = Vec::new();
     gossip.tick(at(5), &[peer(C)], &mut rng, &mut out);
     assert!(out.is_empty());
-    for ride in 0..3 {
-        gossip.tick(at(20 * (ride + 1)), &[peer(B)], &mut rng, &mut out);
-        let ask = out.pop().unwrap();
-        assert_eq!(ask.talk.records.len(), usize::from(ride < 2), "ride {ride}");
-        gossip.failed(&peer(B), Purpose::Compare, false);
-    }
+    compare((&mut other, B), (&mut gossip, ME), at(6));
+    assert_eq!(other.record(&peer(A)).unwrap().0.sequence, 2);
 }
 
 #[test]
