@@ -36,6 +36,7 @@ pub(super) fn discovery(config: &NodeConfig, environment: &Environment) -> Disco
         target_connections: discovery.target_connections,
         allow_private_addresses: discovery.allow_private_addresses,
         max_peers: discovery.max_peers,
+        gossip: discovery.gossip,
         exchange_every: seconds(discovery.gossip_interval_s),
         pushed: mdns.then_some(Source::Mdns).into_iter().collect(),
         seed: rand::random(),

@@ -124,7 +124,12 @@ impl Core {
 
     /// Whether this node itself is at the address, as far as it knows.
     pub(crate) fn listens_on(&self, endpoint: &Endpoint) -> bool {
-        let own = address::with_peer(&endpoint.address, &self.identity.libp2p_id());
+        let local = self.identity.libp2p_id();
+        // All who have a place at one relay have the same address there, but for the id at its end.
+        if address::is_relayed(&endpoint.address) && endpoint.peer != Some(local) {
+            return false;
+        }
+        let own = address::with_peer(&endpoint.address, &local);
         self.listening.borrow().listen.contains(&own)
     }
 

@@ -110,8 +110,13 @@ impl Driver {
                 }
                 (Until::Admitted, Some(answer)) => send(reply, answer),
                 (Until::Admitted, None) => {
+                    // Whoever opened the connection proves first; one that does not, nobody would wait for otherwise.
+                    let idle = *standing == Standing::Unknown;
                     let on = For::Admission(peer);
                     self.dials.waiters.push(Waiter { on, name, until, reached: None, reply });
+                    if idle && let Some(connection) = self.table.newest_connection(&peer) {
+                        self.begin_handshake(peer, connection, 0);
+                    }
                 }
             }
             return;

@@ -1,7 +1,8 @@
 //! Connecting to a peer by the addresses that sources have named, and sending peers away.
 
+use super::old_node::OldNode;
 use super::world::{Node, eventually, knowing, member, pair, quick, tcp};
-use crate::NodeIdentity;
+use crate::{NetworkOptions, NodeIdentity};
 use meshwork_proto::discovery::PeerConnection;
 use meshwork_proto::transport::{
     AddressFailure, CallError, ConnectError, ConnectPeer, ConnectedPeer, DisconnectPeer,
@@ -110,4 +111,21 @@ async fn a_peer_that_is_sent_away_is_gone_and_not_dialled_again() {
     assert_eq!(client.greet(&server.id()).await.unwrap_err().code(), ErrorCode::UnknownPeer);
     // It may come back.
     client.dial(&server.address(), 10_000).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visitor_that_proves_nothing_is_asked_to_when_it_is_to_be_connected_to() {
+    let options = NetworkOptions { stranger_grace: Duration::from_secs(60), ..tcp() };
+    let node = Node::start(member(), options).await;
+    let visitor = OldNode::new();
+    let id = visitor.id();
+    visitor.visit(&node.address());
+    eventually("the visitor is there", || {
+        let there = node.network.status().borrow().connections.iter().any(|c| c.peer == id);
+        there.then_some(())
+    })
+    .await;
+    let connected = connect(&node, Some(id.clone()), &[dead()], 10_000).await.unwrap();
+    assert_eq!(connected.peer, id);
+    node.greet(&id).await.unwrap();
 }

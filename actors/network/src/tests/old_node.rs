@@ -62,22 +62,30 @@ impl OldNode {
                 break crate::address::with_peer(&address, &self.identity.libp2p_id());
             }
         };
-        tokio::spawn(async move {
-            loop {
-                let event = self.swarm.select_next_some().await;
-                let SwarmEvent::Behaviour(opened) = event else { continue };
-                let peer = crate::address::peer_of(&opened.peer);
-                if opened.protocol.as_ref() == ADMISSION_PROTOCOL_1 {
-                    let handshake = self.handshake(Side::Responder, peer);
-                    tokio::spawn(async move {
-                        admission::run(opened.stream, handshake, traffic(), WITHIN).await.unwrap();
-                    });
-                } else {
-                    tokio::spawn(list_no_tools(opened.stream));
-                }
-            }
-        });
+        tokio::spawn(self.answer());
         address
+    }
+
+    /// Connects to a node and proves nothing by itself, but answers whatever the node asks.
+    pub(crate) fn visit(mut self, address: &str) {
+        self.swarm.dial(address.parse::<Multiaddr>().unwrap()).unwrap();
+        tokio::spawn(self.answer());
+    }
+
+    async fn answer(mut self) {
+        loop {
+            let event = self.swarm.select_next_some().await;
+            let SwarmEvent::Behaviour(opened) = event else { continue };
+            let peer = crate::address::peer_of(&opened.peer);
+            if opened.protocol.as_ref() == ADMISSION_PROTOCOL_1 {
+                let handshake = self.handshake(Side::Responder, peer);
+                tokio::spawn(async move {
+                    admission::run(opened.stream, handshake, traffic(), WITHIN).await.unwrap();
+                });
+            } else {
+                tokio::spawn(list_no_tools(opened.stream));
+            }
+        }
     }
 
     /// Connects to a node, is admitted, and asks it these things one after another.

@@ -7,7 +7,7 @@ use crate::{
 };
 use meshwork_kit::Backoff;
 use meshwork_proto::discovery::PeerConnection;
-use meshwork_proto::transport::{CallError, Reachability};
+use meshwork_proto::transport::{CallError, ConnectPeer, Reachability};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -119,6 +119,19 @@ async fn a_call_by_an_address_through_a_relay_needs_the_id_of_who_is_behind_it()
     let ask = meshwork_proto::wire::MeshRequest::ListTools(meshwork_proto::wire::ListNodeTools);
     let answer = caller.call(address.parse().unwrap(), ask, 10_000).await.unwrap();
     assert_eq!(answer.peer, hidden.id());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neighbours_at_one_relay_are_told_apart_by_their_ids() {
+    let relay = start(relay(), tcp()).await;
+    let (one, two) = (start(behind(&[&relay]), quick()).await, start(behind(&[&relay]), quick()).await);
+    circuit(&two, &relay).await;
+    let address = circuit(&one, &relay).await;
+    // As the peer book has it: who is meant is said beside the address.
+    let bare = address.strip_suffix(&format!("/p2p/{}", one.id())).unwrap().to_owned();
+    let request = ConnectPeer { peer: Some(one.id()), addresses: vec![bare], deadline_ms: 10_000 };
+    let connected = two.ports.connect.ask(request, Duration::from_secs(20)).await.unwrap().unwrap();
+    assert_eq!(connected.peer, one.id());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
