@@ -17,8 +17,8 @@ const STARTED_TOGETHER: usize = 8;
 /// How long the nodes are given until they all know one another.
 const WITHIN: Duration = Duration::from_secs(300);
 /// How long they are left alone before their rest is measured, and how long it is.
-const SETTLE: Duration = Duration::from_secs(60);
-const REST: Duration = Duration::from_secs(120);
+const SETTLE: Duration = Duration::from_secs(30);
+const REST: Duration = Duration::from_secs(60);
 /// Pause between looks.
 const LOOK: Duration = Duration::from_millis(50);
 
