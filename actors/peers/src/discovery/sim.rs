@@ -4,7 +4,7 @@
 //! clocks differ by hours. All of it follows from one seed. Only what is slow and not in question is left out: records
 //! are shared instead of copied, and a signature is a few bytes that only its owner makes.
 //!
-//! The measurements ([`at_rest`], [`gathering`], [`churn`]) are built with the feature `simulation`, for the benchmarks.
+//! The measurements ([`at_rest`], [`gathering`], [`churn`], [`memory_per_peer`]) are built with the feature `simulation`, for the benchmarks.
 
 mod node;
 mod oracle;
@@ -17,4 +17,4 @@ mod tests;
 #[cfg(test)]
 pub(crate) use node::name;
 pub use oracle::{Churned, Fullest, churn};
-pub use rest::{AtRest, Gathering, at_rest, gathering};
+pub use rest::{AtRest, Gathering, at_rest, gathering, memory_per_peer};

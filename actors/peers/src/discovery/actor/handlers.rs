@@ -167,6 +167,8 @@ impl Discovery {
         let peer = self.step(ctx, |core, now, out| core.compare_now(now, out));
         let peer = peer.ok_or("no peer is connected with whom to compare")?;
         let (sender, receiver) = tokio::sync::oneshot::channel();
+        // A comparison whose peer was lost never ends: who waited for it has gone.
+        self.comparing.retain(|(_, waiting)| !waiting.is_closed());
         self.comparing.push((peer, sender));
         Ok(receiver)
     }

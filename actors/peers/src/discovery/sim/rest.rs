@@ -69,3 +69,20 @@ pub fn gathering(nodes: usize) -> Gathering {
     let took = world.all_know_all().then(|| Duration::from_millis(world.now));
     Gathering { nodes, took, messages: world.report.messages }
 }
+
+/// About how many bytes a node holds for each peer that it knows, with three tools, a label and an address: the entry in
+/// the book, and the signed record, decoded and as it came. Counted, not measured: what the allocator adds is not in it.
+#[must_use]
+pub fn memory_per_peer() -> usize {
+    const NODES: usize = 50;
+    let mut world = World::new(3, DiscoveryOptions::default());
+    for _ in 0..NODES {
+        world.join();
+        world.run_until(world.now + SECOND);
+    }
+    world.run_until(world.now + MINUTE);
+    let Some(core) = world.nodes.first().and_then(|node| node.core.as_ref()) else { return 0 };
+    let peers = core.book.len();
+    let bytes: usize = core.book.iter().map(|(peer, _)| core.bytes_of(peer)).sum();
+    bytes / peers.max(1)
+}
