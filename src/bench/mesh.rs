@@ -1,9 +1,10 @@
 //! What being a mesh costs: how soon a node has its first useful connection by each source, how soon many nodes all know
-//! one another, and what they say to each other when nothing happens.
+//! one another, what they say to each other when nothing happens, and what a known peer costs.
 //!
 //! All nodes are processes of their own on loopback. mDNS is switched off where it is not what is measured, or the nodes
 //! would find each other by it.
 
+mod book;
 mod first;
 mod page;
 mod report;
@@ -25,8 +26,9 @@ pub(super) async fn measure(
 ) -> Result<MeshReport, BenchError> {
     let lab = Lab::new(&work.join("mesh"))?;
     let first = first::measure(&lab, options, output).await?;
+    let book = book::measure(&lab, options, output).await?;
     let spread = spread::measure(&lab, options, output).await?;
-    Ok(MeshReport { first, spread })
+    Ok(MeshReport { first, book, spread })
 }
 
 /// Where the nodes of the measurements live, and the secret that they share.

@@ -329,7 +329,12 @@ impl Core {
                 .await
                 .map_err(|error| not_kept(error.to_string()))?
                 .map_err(|error| not_kept(error.to_string()))?,
-            None => secret.into(),
+            None => {
+                tracing::warn!(
+                    "the secret that came with the pairing is used, but kept nowhere: the configuration holds another one"
+                );
+                secret.into()
+            }
         };
         let set = self.ask_swarm(|reply| TrustCommand::SetSecrets { secrets, reply }).await;
         set.ok_or_else(|| not_kept("this node's network is stopping".into()))?;

@@ -118,6 +118,14 @@ fn cases(lab: &Lab) -> Vec<Case> {
             ),
             None,
         ),
+        case(
+            "public list",
+            &quiet,
+            &format!(
+                "{{bootstrap: {{public: true, public_list: [\"{{there}}\"]}}, discovery: {{allow_private_addresses: true, {QUIET}}}}}"
+            ),
+            None,
+        ),
         case("rendezvous", &rendezvous, &rendezvous, Some(&both("rendezvous: {serve: true}"))),
         case("dht", dht, dht, Some("{discovery: {mdns: off, gossip: false, dht: {enabled: true}}}")),
         case(

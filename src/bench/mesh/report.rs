@@ -1,5 +1,6 @@
 //! The figures of the mesh as tables for people and as JSON for programs.
 
+use super::book::Book;
 use super::first::First;
 use super::spread::Spread;
 use crate::output::{Cell, Output, Table};
@@ -9,17 +10,24 @@ use serde::Serialize;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct MeshReport {
     pub(super) first: Vec<First>,
+    pub(super) book: Book,
     pub(super) spread: Vec<Spread>,
 }
 
 impl MeshReport {
-    /// Two tables.
+    /// Two tables and a line.
     pub(crate) fn text(&self, output: Output) -> String {
         let render = |table: Table| table.render(output.is_coloured(), output.is_terminal());
         format!(
             "from the start of a process to its first admitted connection, by source:\n{}\n\n\
+             a book of {} peers: {} bytes of memory for each; another node is told 50 of them in {} us, and that nobody \
+             has a tool in {} us (median)\n\n\
              so many nodes that know one address of their mesh:\n{}",
             render(self.first_table()),
+            self.book.peers,
+            self.book.bytes_per_peer,
+            self.book.list_us,
+            self.book.search_us,
             render(self.spread_table()),
         )
     }

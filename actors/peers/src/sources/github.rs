@@ -26,9 +26,12 @@ use meshwork_proto::UnixMillis;
 use meshwork_proto::discovery::{FoundPeer, Source};
 use pages::Pages;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Comments under our name that others wrote, as far as they are remembered.
+const MAX_FOREIGN: usize = 64;
 /// Most comments of others that one visit deletes.
 const MAX_DELETED: usize = 10;
 /// After how many visits the issue is looked for again: somebody may have closed it, or opened one with a lower number.
@@ -113,6 +116,8 @@ pub struct Github {
     visits: u32,
     pages: Pages,
     own_comment: Option<u64>,
+    /// Comments under our name that this node may not change: somebody else wrote them.
+    foreign: BTreeSet<u64>,
     /// What our comment was written with last, and when by GitHub's clock.
     written: Option<(Value, UnixMillis)>,
     /// Nobody is asked before then.
@@ -136,6 +141,7 @@ impl Github {
             visits: 0,
             pages: Pages::new(max_pages),
             own_comment: None,
+            foreign: BTreeSet::new(),
             written: None,
             quiet_until: None,
             skipped: 0,
@@ -149,9 +155,10 @@ impl Github {
         let other = entry::other_name(runner, &own.peer);
         let of_us = |comment: &Comment| comment.entry.as_ref().is_ok_and(|entry| entry.peer == own.peer);
         let ours = comments.iter().any(|comment| comment.runner == other && of_us(comment));
+        // Anybody can write our name into a comment: of those that are no entry nothing is taken over.
         let taken = comments.iter().any(|comment| {
-            let fresh = entry::is_fresh(comment.age(now), self.options.ttl);
-            comment.runner == runner && comment.entry.is_ok() && fresh && !of_us(comment)
+            let alive = comment.entry.is_err() || entry::is_fresh(comment.age(now), self.options.ttl);
+            comment.runner == runner && !of_us(comment) && (alive || self.foreign.contains(&comment.id))
         });
         if ours || taken { other } else { runner.to_owned() }
     }
@@ -237,7 +244,11 @@ impl Github {
         let Some(entry) = entry::own(&card, runner, now) else {
             return Ok(());
         };
-        let written = comments.iter().find(|comment| comment.runner == runner);
+        let ours = |comment: &&Comment| {
+            let known = self.own_comment == Some(comment.id) || comment.entry.is_ok();
+            comment.runner == runner && known && !self.foreign.contains(&comment.id)
+        };
+        let written = comments.iter().find(ours);
         if let Some(written) = written {
             self.own_comment = Some(written.id);
             if !written.is_due(&entry, now, entry::renew_after(self.options.ttl, 2)) {
@@ -269,7 +280,17 @@ impl Github {
         let body = json!({ "body": comment::render(&self.options.registry, runner, &entry) });
         if let Some(id) = self.own_comment {
             let path = self.path(&format!("issues/comments/{id}"));
-            let answer = api.send(Method::Patch, &path, Some(&body), None).await?;
+            let answer = match api.send(Method::Patch, &path, Some(&body), None).await {
+                Ok(answer) => answer,
+                Err(problem) => {
+                    if matches!(problem, SourceError::Refused(_)) && self.foreign.len() < MAX_FOREIGN {
+                        // Next time under another name, in a comment of our own.
+                        self.foreign.insert(id);
+                        self.own_comment = None;
+                    }
+                    return Err(problem);
+                }
+            };
             if !answer.is_gone() {
                 self.written = Some((entry, now));
                 return Ok(());
@@ -290,7 +311,7 @@ impl Github {
         let stale = comments.iter().filter(|comment| comment.runner != runner && comment.age(now) > dead);
         for comment in stale.take(MAX_DELETED) {
             if let Err(problem) = self.delete(api, comment.id).await {
-                tracing::debug!(comment = comment.id, %problem, "a stale comment could not be deleted");
+                tracing::warn!(comment = comment.id, %problem, "a stale comment in the GitHub registry could not be deleted");
                 return;
             }
         }

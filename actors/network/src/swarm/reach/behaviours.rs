@@ -36,6 +36,8 @@ const MAX_ENTERED: usize = 64;
 /// Values held for others, and the longest of them, in bytes.
 const MAX_VALUES: usize = 64;
 pub(super) const MAX_VALUE: usize = 2048;
+/// How long a registration lasts at most: anybody may register, and what a stranger left behind must make room again.
+const MAX_REGISTRATION_S: u64 = 2 * 3600;
 /// Registrations at this node's rendezvous point.
 const MAX_REGISTRATIONS: usize = 4096;
 const MAX_REGISTRATIONS_PER_PEER: usize = 64;
@@ -77,6 +79,7 @@ impl Reaching {
         let server = |()| {
             let config = rendezvous::server::Config::default()
                 .with_min_ttl(MIN_REGISTRATION_S)
+                .with_max_ttl(MAX_REGISTRATION_S)
                 .with_max_registration_total(MAX_REGISTRATIONS)
                 .with_max_registration_per_peer(MAX_REGISTRATIONS_PER_PEER)
                 .with_max_stored_cookies(MAX_COOKIES);

@@ -175,6 +175,38 @@ async fn two_nodes_that_were_given_one_name_do_not_take_each_others_comment() {
 }
 
 #[tokio::test]
+async fn a_comment_of_somebody_else_with_our_name_is_not_written_over_and_does_not_keep_us_out() {
+    let (server, stand_in) = start().await;
+    open(&stand_in);
+    let nonsense = "<!-- p2p-peer-registry:ours -->\n```json\nnot json\n```\n";
+    stand_in.comment(nonsense, 60);
+    let mut ours = registry(options(&server));
+    for _ in 0..3 {
+        visit(&mut ours).await;
+    }
+    stand_in.with(|state| {
+        assert_eq!(state.comments.len(), 2, "one of theirs and one of ours, however often we come");
+        assert_eq!(state.comments[0].body, nonsense);
+    });
+}
+
+#[tokio::test]
+async fn an_old_comment_that_may_not_be_changed_is_left_and_another_one_made() {
+    let (server, stand_in) = start().await;
+    open(&stand_in);
+    stand_in.comment(&python(B, "ours"), 7_200);
+    stand_in.with(|state| state.fault_of_writes = Some(wiremock::ResponseTemplate::new(403)));
+    let mut ours = registry(options(&server));
+    assert!(matches!(ours.visit(&card(A)).await, Err(SourceError::Refused(_))));
+    stand_in.with(|state| state.fault_of_writes = None);
+    visit(&mut ours).await;
+    stand_in.with(|state| {
+        assert_eq!(state.comments[0].body, python(B, "ours"));
+        assert!(state.comments[1].body.starts_with("<!-- p2p-peer-registry:ours-4kx6nXTN -->"));
+    });
+}
+
+#[tokio::test]
 async fn all_pages_are_read_and_those_that_have_not_changed_cost_nothing() {
     let (server, stand_in) = start().await;
     open(&stand_in);
