@@ -28,6 +28,8 @@ pub(super) struct Sent {
 
 impl Pages {
     pub(super) fn new() -> Result<Self, BenchError> {
+        // The only error is that there is a provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().timeout(WITHIN).build();
         Ok(Self(client.map_err(std::io::Error::other)?))
     }
