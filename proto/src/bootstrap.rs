@@ -63,7 +63,8 @@ pub struct SkippedEntry {
 pub enum ContactState {
     /// A try is under way.
     Dialling,
-    /// It was reached and both sides admit each other.
+    /// It was reached and both sides admitted each other; it rests until the node is alone. Whether it is connected now
+    /// the peer book says.
     Connected,
     /// The last try failed; another one follows after a pause.
     Waiting,

@@ -33,7 +33,7 @@ async fn a_peer_that_is_registered_lists_who_registered_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_can_be_registered_without_connecting_and_nonsense_is_told() {
+async fn a_registration_that_leads_to_a_stranger_or_nowhere_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let a = Node::start_with::<&str>(&dir.path().join("a"), &[], TRUSTING).await;
     let stranger = Node::start::<&str>(&dir.path().join("stranger"), &[]).await;
@@ -188,7 +188,7 @@ async fn the_public_address_of_a_peer_is_what_two_of_its_services_agree_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_command_about_peers_works_against_a_running_node() {
+async fn the_commands_about_peers_work_against_a_running_node() {
     let dir = tempfile::tempdir().unwrap();
     let a = Node::start_with::<&str>(&dir.path().join("a"), &[], TRUSTING).await;
     let b = Node::start_with::<&str>(&dir.path().join("b"), &[], TRUSTING).await;

@@ -21,7 +21,8 @@ pub(crate) struct ContactOut {
     addr: String,
     /// How it was learned.
     source: String,
-    /// dialling, connected or waiting (for the next try).
+    /// dialling, connected (it was reached, and rests until the node is alone: whether it still is connected says
+    /// p2p_peer_list) or waiting (for the next try).
     state: String,
     /// Who answered there; null = nobody yet.
     peer_id: Option<String>,
@@ -61,7 +62,7 @@ pub(crate) struct SkippedOut {
 pub(crate) struct BootstrapOut {
     /// The peer that read them.
     peer_id: String,
-    /// How many of them are connected.
+    /// How many of them were reached.
     connected: usize,
     /// The contacts that were read, and how far each is. Those that are not connected yet are tried again and again.
     contacts: Vec<ContactOut>,
@@ -244,7 +245,7 @@ pub(crate) struct ContactsIn {
 pub(crate) struct ContactsOut {
     /// The peer whose contacts they are.
     peer_id: String,
-    /// How many of them are connected.
+    /// How many of them were reached.
     connected: usize,
     /// The contacts, and how far each is.
     contacts: Vec<ContactOut>,
