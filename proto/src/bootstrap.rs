@@ -57,17 +57,19 @@ pub struct SkippedEntry {
     pub problem: String,
 }
 
-/// How far a contact is.
+/// How far a contact is, as it is now. Variants are only ever added at the end: they are on wires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContactState {
     /// A try is under way.
     Dialling,
-    /// It was reached and both sides admitted each other; it rests until the node is alone. Whether it is connected now
-    /// the peer book says.
+    /// It is connected and both sides have admitted each other, whoever of them opened the connection.
     Connected,
-    /// The last try failed; another one follows after a pause.
+    /// The next try has its time: the first one, or the last one failed.
     Waiting,
+    /// It was reached, and is not connected any more. It is tried again when the node is alone: until then others of the
+    /// mesh lead to it, if it is still there.
+    Lost,
 }
 
 impl ContactState {
@@ -78,6 +80,7 @@ impl ContactState {
             Self::Dialling => "dialling",
             Self::Connected => "connected",
             Self::Waiting => "waiting",
+            Self::Lost => "lost",
         }
     }
 }
@@ -91,7 +94,7 @@ pub struct ContactView {
     pub source: Source,
     /// How far it is.
     pub state: ContactState,
-    /// Who answered.
+    /// Who it is, once it was connected: who answered last; none: it was never reached.
     pub peer: Option<PeerId>,
     /// Tries since the last success.
     pub attempts: u32,

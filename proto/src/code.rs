@@ -96,6 +96,16 @@ error_codes! {
     Config = "config",
     /// The database or port is in use by another process.
     InUse = "in_use",
+    /// No run of a workflow with that id.
+    UnknownWorkflow = "unknown_workflow",
+    /// The definition of a workflow breaks a rule.
+    InvalidWorkflow = "invalid_workflow",
+    /// Another peer coordinates the run now.
+    Moved = "moved",
+    /// An expression of a workflow gave no value.
+    Expression = "expression",
+    /// No schedule with that id.
+    UnknownSchedule = "unknown_schedule",
     /// A fault of ours.
     Internal = "internal",
 }

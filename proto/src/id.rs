@@ -1,4 +1,4 @@
-//! Names of tasks, peers and workers, and the fence that orders a task's holders.
+//! Names of tasks, runs, schedules, peers and workers, and the fence that orders a task's holders.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,6 +11,12 @@ pub enum IdError {
     /// Not 32 hexadecimal digits (a hyphenated UUID is accepted too).
     #[error("task id {0:?} is not valid: expected 32 hexadecimal digits")]
     Task(String),
+    /// As [`IdError::Task`].
+    #[error("workflow id {0:?} is not valid: expected 32 hexadecimal digits")]
+    Run(String),
+    /// As [`IdError::Task`].
+    #[error("schedule id {0:?} is not valid: expected 32 hexadecimal digits")]
+    Schedule(String),
     /// Not a base58 multihash.
     #[error("peer id {0:?} is not valid: expected base58 text such as 12D3KooW...")]
     Peer(String),
@@ -25,72 +31,85 @@ impl crate::Coded for IdError {
     }
 }
 
-/// A task: `UUIDv7`, 32 lower-case hexadecimal digits as text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId([u8; 16]);
+macro_rules! uuid_ids {
+    ($($(#[$doc:meta])* $name:ident, $error:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
 
-impl TaskId {
-    /// A new id from the time and ten random bytes (`UUIDv7`, RFC 9562 section 5.7).
-    #[must_use]
-    pub fn from_parts(now: crate::UnixMillis, random: [u8; 10]) -> Self {
-        Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid().into_bytes())
-    }
+        impl $name {
+            /// A new id from the time and ten random bytes (`UUIDv7`, RFC 9562 section 5.7).
+            #[must_use]
+            pub fn from_parts(now: crate::UnixMillis, random: [u8; 10]) -> Self {
+                Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid().into_bytes())
+            }
 
-    /// The id with these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
+            /// The id with these bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
 
-    /// The 16 bytes, in the order in which ids sort.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Uuid::from_bytes(self.0).simple())
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskId({self})")
-    }
-}
-
-impl FromStr for TaskId {
-    type Err = IdError;
-
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        let usual = text.len() == 32 || text.len() == 36;
-        match Uuid::try_parse(text) {
-            Ok(uuid) if usual => Ok(Self(uuid.into_bytes())),
-            _ => Err(IdError::Task(clip(text))),
+            /// The 16 bytes, in the order in which ids sort.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
         }
-    }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", Uuid::from_bytes(self.0).simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let usual = text.len() == 32 || text.len() == 36;
+                match Uuid::try_parse(text) {
+                    Ok(uuid) if usual => Ok(Self(uuid.into_bytes())),
+                    _ => Err(IdError::$error(clip(text))),
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                } else {
+                    Ok(Self(<[u8; 16]>::deserialize(deserializer)?))
+                }
+            }
+        }
+    )*};
 }
 
-impl Serialize for TaskId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            self.0.serialize(serializer)
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for TaskId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-        } else {
-            Ok(Self(<[u8; 16]>::deserialize(deserializer)?))
-        }
-    }
+uuid_ids! {
+    /// A task: `UUIDv7`, 32 lower-case hexadecimal digits as text.
+    TaskId, Task;
+    /// A run of a workflow, named as a task is.
+    RunId, Run;
+    /// A schedule of tasks or workflows, named as a task is.
+    ScheduleId, Schedule;
 }
 
 /// A node, by the hash of its public key: base58 text as libp2p writes it.

@@ -141,6 +141,22 @@ pub struct Submitted {
     pub existing: bool,
 }
 
+/// Accepts a task as [`Submit`] does, and tells its end to the coordinator ([`crate::workflow::TaskEnded`]). Only for parts of this
+/// node. Of a task that is finished already (known by its idempotency key) the end is told at once. The wish to be told is
+/// in memory only: whoever waits long asks again with [`WatchTask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmitStep(pub TaskSpec);
+queue_op!(SubmitStep => Submitted, "submit_step");
+
+/// Tells the end of a task to the coordinator; answered with where it stands now. If it is finished already, the end
+/// is told at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchTask {
+    /// Which.
+    pub id: TaskId,
+}
+queue_op!(WatchTask => Submitted, "watch_task");
+
 /// Asks for work. With `credits` 0 it only waits until there is work that fits, and claims nothing: an idle worker
 /// can so listen at many owners without being given more than it has room for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! The wire `/meshwork/2`: what nodes ask of one another, in frames with many requests in flight on one stream.
+//! The wire `/meshwork/3`: what nodes ask of one another, in frames with many requests in flight on one stream.
 //!
 //! Every frame is a u32 length and one bincode [`WireFrame`]. Variants are only ever added at the end of an enum; each
 //! addition and each change of a body needs a new protocol version, and the previous one stays understood:
@@ -6,7 +6,8 @@
 //! | protocol | requests |
 //! |---|---|
 //! | `/meshwork/1` | up to [`MeshRequest::Shutdown`] |
-//! | `/meshwork/2` | all: membership was added |
+//! | `/meshwork/2` | up to [`MeshRequest::Revoke`]: membership was added |
+//! | `/meshwork/3` | all: workflows and schedules were added |
 
 pub mod admission;
 pub mod pairing;
@@ -23,14 +24,22 @@ use crate::queue::{
     Cancel, Claim, Claimed, Finish, Finished, GetTask, List, QueueStats, Renew, Renewal, Resubmit, Stats,
     Submit, Submitted, TaskPage, Update,
 };
+use crate::schedule::{AddSchedule, ControlSchedule, ListSchedules, ScheduleView};
 use crate::task::TaskView;
 use crate::transport::{RevokePeer, Revoked};
+use crate::workflow::{
+    ControlRun, CoordinateRun, Coordinated, DagView, GetDag, GetHistory, GetRun, HistoryPage, ListRuns,
+    RunChanged, RunPage, RunSubmitted, RunView, SubmitRun, TakeOverRun, TakenOver, ValidateWorkflow,
+    Validated,
+};
 use crate::{Cid, MeshError};
 use serde::{Deserialize, Serialize};
 
 /// Protocol id of the request streams.
-pub const MESHWORK_PROTOCOL: &str = "/meshwork/2";
+pub const MESHWORK_PROTOCOL: &str = "/meshwork/3";
 /// Protocol id of the version before: the same frames, with fewer requests.
+pub const MESHWORK_PROTOCOL_2: &str = "/meshwork/2";
+/// Protocol id of the first version: the same frames, with fewer requests.
 pub const MESHWORK_PROTOCOL_1: &str = "/meshwork/1";
 /// Protocol id of the handshake that admits a connection.
 pub const ADMISSION_PROTOCOL: &str = "/meshwork/admit/2";
@@ -170,6 +179,30 @@ mesh_calls! {
     PublicIp(GetPublicIp) => PublicIp(PublicIp), "public_ip", 2;
     /// Transport: revoke a peer, or take that back.
     Revoke(RevokePeer) => Revoked(Revoked), "revoke", 2;
+    /// Coordinator: accept a run.
+    SubmitRun(SubmitRun) => RunSubmitted(RunSubmitted), "submit_run", 3;
+    /// Coordinator: check a definition.
+    ValidateWorkflow(ValidateWorkflow) => Validated(Validated), "validate_workflow", 3;
+    /// Coordinator: read a run, perhaps waiting.
+    GetRun(GetRun) => Run(RunView), "get_run", 3;
+    /// Coordinator: list runs.
+    ListRuns(ListRuns) => Runs(RunPage), "list_runs", 3;
+    /// Coordinator: cancel, pause, resume, signal, retry.
+    ControlRun(ControlRun) => RunChanged(RunChanged), "control_run", 3;
+    /// Coordinator: the graph of a run.
+    GetDag(GetDag) => Dag(DagView), "get_dag", 3;
+    /// Coordinator: what happened in a run.
+    GetHistory(GetHistory) => History(HistoryPage), "get_history", 3;
+    /// Coordinator: spread a run, or hand it over.
+    CoordinateRun(CoordinateRun) => Coordinated(Coordinated), "coordinate_run", 3;
+    /// Coordinator: take a run over from the one that asks.
+    TakeOverRun(TakeOverRun) => TakenOver(TakenOver), "take_over_run", 3;
+    /// Scheduler: make a schedule.
+    AddSchedule(AddSchedule) => Schedule(ScheduleView), "add_schedule", 3;
+    /// Scheduler: list schedules.
+    ListSchedules(ListSchedules) => Schedules(Vec<ScheduleView>), "list_schedules", 3;
+    /// Scheduler: pause, resume, remove, trigger.
+    ControlSchedule(ControlSchedule) => Schedule(ScheduleView), "control_schedule", 3;
 }
 
 /// What a node answers.
@@ -229,6 +262,28 @@ pub enum MeshReply {
     PublicIp(PublicIp),
     /// What a revocation changed.
     Revoked(Revoked),
+    /// A run was accepted.
+    RunSubmitted(RunSubmitted),
+    /// What a check of a definition found.
+    Validated(Validated),
+    /// A run.
+    Run(RunView),
+    /// A page of runs.
+    Runs(RunPage),
+    /// Where a run stands after a change.
+    RunChanged(RunChanged),
+    /// The graph of a run.
+    Dag(DagView),
+    /// A page of a history.
+    History(HistoryPage),
+    /// Who coordinates a run.
+    Coordinated(Coordinated),
+    /// A run was taken over.
+    TakenOver(TakenOver),
+    /// A schedule.
+    Schedule(ScheduleView),
+    /// Schedules.
+    Schedules(Vec<ScheduleView>),
 }
 
 /// Asks for the tools of the node itself.
