@@ -3,7 +3,7 @@
 //! Owns: tasks, leases, results, idempotency keys (families `tasks`, `ready`, `leases`, `delayed`, `idempotency`,
 //! `results`; `queue/records.rs` has the table of keys). Accepts: everything in [`meshwork_proto::queue`], each with the
 //! caller it came from. Asks: the store. Tells: executors that they are to stop a task, its own through a port, a
-//! peer's through the transport.
+//! peer's through the transport; the coordinator of workflows how tasks ended that it submitted or watches.
 //!
 //! Invariants:
 //! - What was acknowledged is in the store: a submission, a report, a cancellation or a change is answered after its
@@ -11,6 +11,8 @@
 //! - A task has at most one lease that holds, and only its fence is listened to. Fences and, from one submission to its
 //!   end, attempts only grow.
 //! - A task finishes once; what is finished changes only by `resubmit`.
+//! - The coordinator is told of an end when that is durable. A tell may be lost (in a restart, or when the coordinator does
+//!   not get on): whoever waits long asks again.
 //! - A claim gets the highest priority that is ready and fits, and within it the tenant whose turn it is, and within
 //!   that what was submitted first.
 //!
@@ -41,11 +43,12 @@ use meshwork_kit::{ActorRef, Clock, Mailbox, Port, Supervision, mailbox};
 use meshwork_proto::PeerId;
 use meshwork_proto::executor::StopTask;
 use meshwork_proto::queue::{
-    By, Cancel, Claim, Finish, GetTask, List, Renew, Resubmit, StartDraining, Stats, Submit, Update,
-    WorkerPeerBack, WorkerPeerLost,
+    By, Cancel, Claim, Finish, GetTask, List, Renew, Resubmit, StartDraining, Stats, Submit, SubmitStep,
+    Update, WatchTask, WorkerPeerBack, WorkerPeerLost,
 };
 use meshwork_proto::store::{Commit, ReadKey, ReadKeys, Scan};
 use meshwork_proto::transport::CallPeer;
+use meshwork_proto::workflow::TaskEnded;
 use metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,6 +63,10 @@ const OTHERS: usize = 256;
 pub struct QueuePorts {
     /// Accept a task.
     pub submit: Port<By<Submit>>,
+    /// Accept a task of this node's coordinator, which is told of its end.
+    pub submit_step: Port<By<SubmitStep>>,
+    /// Tell this node's coordinator of a task's end.
+    pub watch: Port<By<WatchTask>>,
     /// Give work, or wait for it.
     pub claim: Port<By<Claim>>,
     /// Renew leases.
@@ -107,6 +114,8 @@ pub struct QueueDeps {
     pub stop_local: Port<StopTask>,
     /// Executors of peers.
     pub call_peer: Port<CallPeer>,
+    /// The coordinator of workflows: how tasks ended that it watches.
+    pub ended: Port<TaskEnded>,
     /// For task ids and back-off.
     pub seed: u64,
 }
@@ -128,6 +137,8 @@ pub fn prepare(options: QueueOptions) -> Result<(QueuePorts, QueueSeed), OptionE
     let waiting = options.max_waiters as usize;
     let ports = QueuePorts {
         submit: mailbox.port_in_flight(WRITES),
+        submit_step: mailbox.port_in_flight(WRITES),
+        watch: mailbox.port_in_flight(OTHERS),
         claim: mailbox.port_in_flight(waiting),
         renew: mailbox.port_in_flight(WRITES),
         finish: mailbox.port_in_flight(WRITES),

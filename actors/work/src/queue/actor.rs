@@ -8,6 +8,7 @@ use meshwork_kit::{Actor, ActorKind, Ctx, TimerHandle};
 use meshwork_proto::queue::QueueError;
 use meshwork_proto::store::{Commit, StoreError};
 use meshwork_proto::task::TaskStatus;
+use meshwork_proto::workflow::TaskEnded;
 use meshwork_proto::{Caller, PeerId, UnixMillis};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -15,9 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+mod ended;
 mod load;
 mod stop;
 mod store;
+
+#[cfg(test)]
+pub(super) use ended::MAX_UNTOLD;
 
 /// How often gone askers are looked for, and gauges are set.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -63,6 +68,8 @@ pub(super) struct Queue {
     timer: Option<(UnixMillis, TimerHandle)>,
     /// Workers that are being told to stop.
     stopping: usize,
+    /// Ends of which the coordinator could not be told yet, in order.
+    untold: VecDeque<TaskEnded>,
     counted: Totals,
 }
 
@@ -81,6 +88,8 @@ pub struct QueueStatus {
     pub unanswered: usize,
     /// Batches that wait for a place at the store.
     pub writes_waiting: usize,
+    /// Ends of tasks of which the coordinator could not be told yet.
+    pub ends_waiting: usize,
     /// Whether new work is refused.
     pub draining: bool,
 }
@@ -103,6 +112,7 @@ impl Actor for Queue {
             waiting_readers,
             unanswered: self.held.len() + self.loading.as_ref().map_or(0, VecDeque::len),
             writes_waiting: self.outbox.len(),
+            ends_waiting: self.untold.len(),
             draining: self.state.is_draining(),
         }
     }
@@ -132,6 +142,7 @@ impl Queue {
             stalled: false,
             timer: None,
             stopping: 0,
+            untold: VecDeque::new(),
             counted: Totals::default(),
         }
     }
@@ -193,6 +204,7 @@ impl Queue {
                 }
             }
             Effect::Stop { worker, stop } => self.stop_worker(&worker, stop, ctx),
+            Effect::Ended(ended) => self.tell_end(*ended, ctx),
             Effect::Note(note) => self.shared.metrics.note(note),
             Effect::Fatal(error) => self.give_up(&error, ctx),
         }
@@ -239,6 +251,7 @@ impl Queue {
     fn show(&self) {
         let metrics = &self.shared.metrics;
         metrics.stand(&self.state.by_status(), self.state.waiting(), self.outbox.len());
+        metrics.ends_waiting(self.untold.len());
     }
 
     fn show_at(&self, now: UnixMillis) {

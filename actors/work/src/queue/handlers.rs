@@ -6,7 +6,7 @@ use super::logic::Op;
 use meshwork_kit::{Ctx, Handles, Reply};
 use meshwork_proto::queue::{
     By, Cancel, Claim, Finish, GetTask, List, QueueError, QueueOp, Renew, Resubmit, StartDraining, Stats,
-    Submit, Update, WorkerPeerBack, WorkerPeerLost,
+    Submit, SubmitStep, Update, WatchTask, WorkerPeerBack, WorkerPeerLost,
 };
 
 type Answered<T> = Reply<Result<<T as QueueOp>::Answer, QueueError>>;
@@ -24,6 +24,8 @@ macro_rules! handles {
 
 handles! {
     Submit, Submitted, |Submit(spec)| Op::Submit(spec);
+    SubmitStep, Submitted, |SubmitStep(spec)| Op::Step(spec);
+    WatchTask, Submitted, Op::Watch;
     Claim, Claimed, Op::Claim;
     Renew, Renewed, Op::Renew;
     Finish, Finished, Op::Finish;

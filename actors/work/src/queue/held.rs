@@ -33,7 +33,7 @@ macro_rules! held {
 }
 
 held! {
-    /// An accepted, cancelled or resubmitted task.
+    /// An accepted, watched, cancelled or resubmitted task.
     Submitted(Submitted) <- Submitted;
     /// Work.
     Claimed(Claimed) <- Claimed;

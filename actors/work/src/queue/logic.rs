@@ -33,6 +33,7 @@ mod stats;
 mod submit;
 mod table;
 mod waiters;
+mod watch;
 mod workers;
 
 pub(crate) use fence::FenceSource;
@@ -48,11 +49,11 @@ use crate::queue::records::{Batch, StateRecord};
 use bytes::Bytes;
 use meshwork_proto::queue::QueueError;
 use meshwork_proto::store::{Acknowledge, Admission, StoreError};
-use meshwork_proto::task::TaskSpec;
 use meshwork_proto::{Caller, PeerId, TaskId, UnixMillis, WorkerId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::collections::{BTreeMap, BTreeSet};
+use submit::Submission;
 
 /// Most due entries worked off in one turn.
 const DUE_PER_TURN: usize = 256;
@@ -84,7 +85,7 @@ enum After {
 #[derive(Debug)]
 enum Reading {
     /// A submission looks its key up.
-    Idempotency { ticket: Ticket, caller: Caller, spec: Box<TaskSpec>, key: Bytes },
+    Idempotency { submission: Box<submit::Submission>, key: Bytes },
     /// A known key's task is finished: how?
     Existing { ticket: Ticket, id: TaskId },
     /// A claim needs specifications.
@@ -216,9 +217,7 @@ impl QueueState {
     pub(crate) fn on_read(&mut self, turn: &mut Turn<'_>, id: ReadId, result: Result<Found, StoreError>) {
         let Some(reading) = self.reads.remove(&id) else { return };
         match reading {
-            Reading::Idempotency { ticket, caller, spec, key } => {
-                self.on_idempotency(turn, Asked { ticket, caller, op: Op::Submit(*spec) }, key, result);
-            }
+            Reading::Idempotency { submission, key } => self.on_idempotency(turn, *submission, key, result),
             Reading::Existing { ticket, id } => self.on_existing(turn, ticket, id, result),
             Reading::Grants(delivery) => self.on_specs(turn, *delivery, result),
             Reading::Finished(asked, tries) => self.on_finished_task(turn, *asked, tries, result),
@@ -281,15 +280,19 @@ impl QueueState {
             return turn.refuse(ticket, error.clone());
         }
         match op {
-            Op::Submit(spec) => self.submit(turn, ticket, caller, spec),
+            Op::Submit(spec) => self.submit(turn, Submission { ticket, caller, spec, watched: false }),
+            Op::Step(spec) => self.submit(turn, Submission { ticket, caller, spec, watched: true }),
             Op::Claim(claim) => self.claim(turn, ticket, &caller, claim),
             Op::Renew(renew) => self.renew(turn, ticket, &caller, renew),
             Op::List(list) => self.list(turn, ticket, caller, list),
             Op::Stats { detail } => self.stats(turn, ticket, detail),
             Op::Drain => self.drain(turn, ticket, &caller),
-            op @ (Op::Finish(_) | Op::Cancel(_) | Op::Update(_) | Op::Resubmit(_) | Op::Get(_)) => {
-                self.on_task(turn, Asked { ticket, caller, op });
-            }
+            op @ (Op::Finish(_)
+            | Op::Cancel(_)
+            | Op::Update(_)
+            | Op::Resubmit(_)
+            | Op::Get(_)
+            | Op::Watch(_)) => self.on_task(turn, Asked { ticket, caller, op }),
         }
     }
 
@@ -310,7 +313,14 @@ impl QueueState {
             Op::Update(update) => self.update_live(turn, ticket, caller, update, slot),
             Op::Resubmit(_) => self.resubmit_live(turn, ticket, &caller, id, slot),
             Op::Get(get) => self.get_live(turn, ticket, caller, get, slot),
-            Op::Submit(_) | Op::Claim(_) | Op::Renew(_) | Op::List(_) | Op::Stats { .. } | Op::Drain => {}
+            Op::Watch(_) => self.watch_live(turn, ticket, &caller, slot),
+            Op::Submit(_)
+            | Op::Step(_)
+            | Op::Claim(_)
+            | Op::Renew(_)
+            | Op::List(_)
+            | Op::Stats { .. }
+            | Op::Drain => {}
         }
     }
 

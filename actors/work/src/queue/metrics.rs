@@ -18,6 +18,8 @@ pub(super) struct Metrics {
     tasks: IntGaugeVec,
     waiting: IntGaugeVec,
     writes_waiting: IntGauge,
+    ends_waiting: IntGauge,
+    ends_dropped: IntCounter,
     oldest_ready: Gauge,
     submitted: IntCounter,
     claimed: IntCounter,
@@ -55,6 +57,14 @@ impl Metrics {
             writes_waiting: IntGauge::new(
                 "meshwork_queue_writes_waiting",
                 "Batches that wait for a place at the store.",
+            )?,
+            ends_waiting: IntGauge::new(
+                "meshwork_queue_ends_waiting",
+                "Ends of tasks of which the coordinator could not be told yet.",
+            )?,
+            ends_dropped: counter(
+                "meshwork_queue_ends_dropped_total",
+                "Ends of tasks that the coordinator was not told of: it has to ask.",
             )?,
             oldest_ready: Gauge::new(
                 "meshwork_queue_oldest_ready_seconds",
@@ -99,6 +109,7 @@ impl Metrics {
 
     fn show(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.writes_waiting.clone()))?;
+        registry.register(Box::new(self.ends_waiting.clone()))?;
         registry.register(Box::new(self.oldest_ready.clone()))?;
         registry.register(Box::new(self.finished.clone()))?;
         registry.register(Box::new(self.claim_wait.clone()))?;
@@ -149,6 +160,16 @@ impl Metrics {
         self.waiting.with_label_values(&["claims"]).set(gauge(waiting.0 as u64));
         self.waiting.with_label_values(&["readers"]).set(gauge(waiting.1 as u64));
         self.writes_waiting.set(gauge(writes_waiting as u64));
+    }
+
+    /// Shows how many ends the coordinator has to be told of.
+    pub(super) fn ends_waiting(&self, waiting: usize) {
+        self.ends_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// The coordinator is not told of an end.
+    pub(super) fn end_dropped(&self) {
+        self.ends_dropped.inc();
     }
 
     /// Shows how long the oldest task waits.

@@ -18,3 +18,4 @@ mod restart;
 mod size;
 mod submit;
 mod tenants;
+mod watch;

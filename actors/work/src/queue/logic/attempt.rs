@@ -144,7 +144,7 @@ impl QueueState {
         self.forget_names(&live);
         let spec = self.cache.remove(id);
         let getters = self.getters.take(id);
-        let closing = Closing { spec, state, output, getters };
+        let closing = Closing { spec, state, output, getters, watched: live.watched };
         self.busy.insert(id, Busy { parked: Vec::new(), closing: Some(Box::new(closing)) });
         batch.put(Family::Tasks, counts_key(), &self.counts.finished);
         Some(After::Unbusy(id))

@@ -1,5 +1,6 @@
 //! Tasks whose fate is being written: requests for them wait for the outcome instead of seeing half of it.
 
+use super::watch::ended;
 use super::{Asked, Op, QueueState, Ticket, Turn};
 use crate::queue::records::{SpecRecord, StateRecord};
 use meshwork_proto::queue::GetTask;
@@ -23,6 +24,8 @@ pub(crate) struct Closing {
     pub state: StateRecord,
     pub output: Option<Payload>,
     pub getters: Vec<(Ticket, Caller)>,
+    /// Whether the coordinator wants to be told.
+    pub watched: bool,
 }
 
 impl QueueState {
@@ -30,7 +33,10 @@ impl QueueState {
     pub(super) fn unbusy(&mut self, turn: &mut Turn<'_>, id: TaskId) {
         let Some(busy) = self.busy.remove(&id) else { return };
         if let Some(closing) = busy.closing {
-            let Closing { spec, state, output, getters } = *closing;
+            let Closing { spec, state, output, getters, watched } = *closing;
+            if watched && !self.mutated_untold_end() {
+                turn.out.push(ended(id, &state, output.clone()));
+            }
             for (ticket, caller) in getters {
                 match &spec {
                     Some(spec) => {

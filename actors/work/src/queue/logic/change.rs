@@ -192,7 +192,8 @@ impl QueueState {
         }
         batch.put(Family::Tasks, counts_key(), &self.counts.finished);
         let spec = Rc::new(spec);
-        let insertion = Insertion { ticket, id, route, state: Some(state), spec, key: None, was: Some(was) };
+        let (state, was) = (Some(state), Some(was));
+        let insertion = Insertion { ticket, id, route, state, spec, key: None, was, watched: false };
         self.commit(turn, batch, NEW, vec![After::Insert(Box::new(insertion))]);
     }
 

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use meshwork_proto::executor::StopTask;
 use meshwork_proto::queue::{
     Cancel, Claim, Claimed, Finish, Finished, GetTask, List, QueueError, QueueStats, Renew, Renewal,
-    Resubmit, Submitted, TaskPage, Update,
+    Resubmit, Submitted, TaskPage, Update, WatchTask,
 };
 use meshwork_proto::store::{Acknowledge, Admission, Family, Scan, StoreError, WriteOp};
 use meshwork_proto::task::{TaskSpec, TaskView};
+use meshwork_proto::workflow::TaskEnded;
 use meshwork_proto::{TaskId, UnixMillis, WorkerId};
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub(crate) struct ReadId(pub u64);
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Submit(TaskSpec),
+    /// A submission whose end the coordinator wants to be told.
+    Step(TaskSpec),
+    Watch(WatchTask),
     Claim(Claim),
     Renew(Renew),
     Finish(Finish),
@@ -39,7 +43,9 @@ pub(crate) enum Op {
     Resubmit(Resubmit),
     Get(GetTask),
     List(List),
-    Stats { detail: bool },
+    Stats {
+        detail: bool,
+    },
     Drain,
 }
 
@@ -86,6 +92,8 @@ pub(crate) enum Effect {
     Answer(Ticket, Answer),
     /// Tell a worker to stop.
     Stop { worker: WorkerId, stop: StopTask },
+    /// Tell the coordinator how a task ended.
+    Ended(Box<TaskEnded>),
     /// Something to count or measure.
     Note(Note),
     /// This state is of no use any more: answer everybody with the error and build another.
@@ -159,7 +167,8 @@ impl Op {
             Self::Update(update) => Some(update.id),
             Self::Resubmit(resubmit) => Some(resubmit.id),
             Self::Get(get) => Some(get.id),
-            Self::Submit(_) | Self::Claim(_) | Self::Renew(_) | Self::List(_) => None,
+            Self::Watch(watch) => Some(watch.id),
+            Self::Submit(_) | Self::Step(_) | Self::Claim(_) | Self::Renew(_) | Self::List(_) => None,
             Self::Stats { .. } | Self::Drain => None,
         }
     }

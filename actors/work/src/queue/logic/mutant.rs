@@ -54,6 +54,8 @@ mutants! {
     CompletedStays, mutated_completed_stays;
     /// A claim is not written down.
     UnwrittenClaim, mutated_unwritten_claim;
+    /// The coordinator is not told of the end of a task that it watches.
+    UntoldEnd, mutated_untold_end;
 }
 
 impl QueueState {

@@ -3,13 +3,14 @@
 use super::busy::Busy;
 use super::claim::read_spec;
 use super::table::{Live, Slot, Stage};
+use super::watch::watch_finished;
 use super::{Answer, Asked, Found, Op, QueueState, ReadPlan, Reading, Ticket, Turn};
 use crate::queue::records::{
     OutputRecord, SpecRecord, StateRecord, finished_key, id_key, metadata_key, read_some, spec_key,
 };
 use meshwork_proto::queue::{GetTask, QueueError};
 use meshwork_proto::store::{Family, StoreError};
-use meshwork_proto::task::{Payload, TaskView, WaitingFor};
+use meshwork_proto::task::{Payload, TaskStatus, TaskView, WaitingFor};
 use meshwork_proto::{Caller, TaskId, UnixMillis};
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ impl QueueState {
 
     fn look_up(&mut self, turn: &mut Turn<'_>, asked: Asked, id: TaskId, tries: u8) {
         let mut groups = vec![(Family::Tasks, vec![spec_key(id), metadata_key(id), finished_key(id)])];
-        if matches!(asked.op, Op::Get(_)) {
+        if matches!(asked.op, Op::Get(_) | Op::Watch(_)) {
             groups.push((Family::Results, vec![id_key(id)]));
         }
         self.read(turn, ReadPlan::Keys(groups), Reading::Finished(Box::new(asked), tries));
@@ -157,6 +158,12 @@ impl QueueState {
         }
         let stored = result.and_then(|found| read_stored(&found));
         let (refused, spec_only) = match stored {
+            // Watching tells the result on: one that was taken away between the two reads is looked for again.
+            Ok((Some(_), Some(state), None))
+                if matches!(asked.op, Op::Watch(_)) && state.status == TaskStatus::Completed =>
+            {
+                (QueueError::UnknownTask(id), true)
+            }
             Ok((Some(spec), Some(state), output)) => {
                 return self.answer_finished(turn, asked, spec, state, output);
             }
@@ -200,6 +207,7 @@ impl QueueState {
                 let view = view_of(id, &spec, &state, output);
                 turn.answer(ticket, Answer::Task(Box::new(view)));
             }
+            Op::Watch(_) => watch_finished(turn, ticket, id, &state, output),
             Op::Cancel(_) => self.cancel_finished(turn, ticket, id, &state),
             Op::Resubmit(resubmit) => self.resubmit_finished(turn, ticket, &resubmit, spec, state),
             _ => {

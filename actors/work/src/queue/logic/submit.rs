@@ -8,13 +8,31 @@ use crate::queue::records::{
     read_some, spec_key,
 };
 use bytes::Bytes;
-use meshwork_proto::queue::{QueueError, Submitted};
+use meshwork_proto::queue::{QueueError, Submitted, WatchTask};
 use meshwork_proto::store::{Family, StoreError};
 use meshwork_proto::task::{INLINE_LIMIT, Payload, TaskSpec, TaskStatus};
 use meshwork_proto::{Caller, TaskId, UnixMillis};
 use rand::Rng;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// A submission on its way.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub ticket: Ticket,
+    pub caller: Caller,
+    pub spec: TaskSpec,
+    /// Whether the coordinator wants to be told of the task's end.
+    pub watched: bool,
+}
+
+impl Submission {
+    /// The request it came from.
+    fn into_asked(self) -> Asked {
+        let Self { ticket, caller, spec, watched } = self;
+        Asked { ticket, caller, op: if watched { Op::Step(spec) } else { Op::Submit(spec) } }
+    }
+}
 
 /// A task that comes into being when its commit is acknowledged.
 #[derive(Debug)]
@@ -29,25 +47,27 @@ pub(crate) struct Insertion {
     pub key: Option<Bytes>,
     /// How it ended before, when it is put back.
     pub was: Option<TaskStatus>,
+    /// Whether the coordinator wants to be told of its end.
+    pub watched: bool,
 }
 
 impl QueueState {
-    pub(super) fn submit(&mut self, turn: &mut Turn<'_>, ticket: Ticket, caller: Caller, spec: TaskSpec) {
-        if let Err(error) = self.check_spec(&spec) {
-            return turn.refuse(ticket, error);
+    pub(super) fn submit(&mut self, turn: &mut Turn<'_>, submission: Submission) {
+        if let Err(error) = self.check_spec(&submission.spec) {
+            return turn.refuse(submission.ticket, error);
         }
-        let Some(key) = spec.idempotency_key.as_deref() else {
-            return self.accept(turn, ticket, &caller, spec, None);
+        let Some(key) = submission.spec.idempotency_key.as_deref() else {
+            return self.accept(turn, submission, None);
         };
-        let key = idempotency_key(caller.peer(), key);
+        let key = idempotency_key(submission.caller.peer(), key);
         if let Some(followers) = self.keys.get_mut(&key) {
             // The same key is on its way: what becomes of that request decides what becomes of this one.
-            followers.push(Asked { ticket, caller, op: Op::Submit(spec) });
+            followers.push(submission.into_asked());
             return;
         }
         self.keys.insert(key.clone(), Vec::new());
         let plan = ReadPlan::Keys(vec![(Family::Idempotency, vec![key.clone()])]);
-        self.read(turn, plan, Reading::Idempotency { ticket, caller, spec: Box::new(spec), key });
+        self.read(turn, plan, Reading::Idempotency { submission: Box::new(submission), key });
     }
 
     fn check_spec(&self, spec: &TaskSpec) -> Result<(), QueueError> {
@@ -62,44 +82,47 @@ impl QueueState {
     pub(super) fn on_idempotency(
         &mut self,
         turn: &mut Turn<'_>,
-        asked: Asked,
+        submission: Submission,
         key: Bytes,
         result: Result<Found, StoreError>,
     ) {
-        let Asked { ticket, caller, op: Op::Submit(spec) } = asked else { return };
         let known = result.and_then(|found| read_some::<IdempotencyRecord>(found.one()));
         match known {
             Err(error) => {
-                turn.refuse(ticket, error);
+                turn.refuse(submission.ticket, error);
                 self.release_key(turn, &key);
             }
-            Ok(None) => self.accept(turn, ticket, &caller, spec, Some(key)),
+            Ok(None) => self.accept(turn, submission, Some(key)),
             Ok(Some(first)) => {
-                self.give_existing(turn, Asked { ticket, caller, op: Op::Submit(spec) }, &first);
+                self.give_existing(turn, submission, &first);
                 self.release_key(turn, &key);
             }
         }
     }
 
     /// The key was used: the first task, or an error if that is other work.
-    fn give_existing(&mut self, turn: &mut Turn<'_>, asked: Asked, first: &IdempotencyRecord) {
-        let Op::Submit(spec) = &asked.op else { return };
+    fn give_existing(&mut self, turn: &mut Turn<'_>, submission: Submission, first: &IdempotencyRecord) {
         let id = first.task;
-        if !first.same_work(spec) {
-            let key = spec.idempotency_key.clone().unwrap_or_default();
-            return turn.refuse(asked.ticket, QueueError::IdempotencyConflict { key, first: id });
+        if !first.same_work(&submission.spec) {
+            let key = submission.spec.idempotency_key.unwrap_or_default();
+            return turn.refuse(submission.ticket, QueueError::IdempotencyConflict { key, first: id });
+        }
+        if submission.watched {
+            let Submission { ticket, caller, .. } = submission;
+            return self.on_task(turn, Asked { ticket, caller, op: Op::Watch(WatchTask { id }) });
         }
         if let Some(busy) = self.busy.get_mut(&id) {
-            busy.parked.push(asked);
+            busy.parked.push(submission.into_asked());
             return;
         }
+        let ticket = submission.ticket;
         if let Some(live) = self.tasks.find(id).and_then(|slot| self.tasks.get(slot)) {
             let running = live.stage == Stage::Leased;
             let status = if running { TaskStatus::Running } else { TaskStatus::Queued };
-            return turn.answer(asked.ticket, Answer::Submitted(Submitted { id, status, existing: true }));
+            return turn.answer(ticket, Answer::Submitted(Submitted { id, status, existing: true }));
         }
         let plan = ReadPlan::Keys(vec![(Family::Tasks, vec![finished_key(id)])]);
-        self.read(turn, plan, Reading::Existing { ticket: asked.ticket, id });
+        self.read(turn, plan, Reading::Existing { ticket, id });
     }
 
     pub(super) fn on_existing(
@@ -137,14 +160,8 @@ impl QueueState {
     }
 
     /// Writes a new task down.
-    fn accept(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ticket: Ticket,
-        caller: &Caller,
-        spec: TaskSpec,
-        key: Option<Bytes>,
-    ) {
+    fn accept(&mut self, turn: &mut Turn<'_>, submission: Submission, key: Option<Bytes>) {
+        let Submission { ticket, caller, spec, watched } = submission;
         let class = class_of(&spec);
         if let Err(error) = self.check_room(&class) {
             turn.refuse(ticket, error);
@@ -168,16 +185,19 @@ impl QueueState {
         if self.mutated_early_answer() {
             turn.answer(ticket, Answer::Submitted(new_task(id)));
         }
-        let insertion = Insertion { ticket, id, route, state: None, spec, key, was: None };
+        let insertion = Insertion { ticket, id, route, state: None, spec, key, was: None, watched };
         self.commit(turn, batch, NEW, vec![After::Insert(Box::new(insertion))]);
     }
 
     /// A task's commit was acknowledged: it exists.
     pub(super) fn insert_accepted(&mut self, turn: &mut Turn<'_>, insertion: Insertion) {
-        let Insertion { ticket, id, route, state, spec, key, was } = insertion;
+        let Insertion { ticket, id, route, state, spec, key, was, watched } = insertion;
         self.pending -= 1;
         self.cache.insert(id, spec);
         self.insert(turn.now, id, route, state);
+        if watched {
+            self.watch(id);
+        }
         if was.is_none() {
             self.totals.submitted += 1;
         }
@@ -236,6 +256,7 @@ impl QueueState {
             priority: self.mutated_priority(route.priority),
             stage: Stage::Delayed,
             changed: route.changed,
+            watched: false,
             run: None,
         };
         let lease = state.and_then(|state| self.attach(&mut live, state, now));

@@ -46,6 +46,8 @@ pub(crate) struct Live {
     pub stage: Stage,
     /// Whether labels, priority or limits differ from what was submitted.
     pub changed: bool,
+    /// Whether the coordinator wants to be told of its end; in memory only.
+    pub watched: bool,
     /// Nothing until the first claim.
     pub run: Option<Box<Run>>,
 }

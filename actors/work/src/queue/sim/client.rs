@@ -3,7 +3,7 @@
 use super::net::NODES;
 use super::worker::TOOLS;
 use crate::queue::logic::{Answer, Op};
-use meshwork_proto::queue::{Cancel, GetTask, QueueError, Resubmit, TaskChanges, Update};
+use meshwork_proto::queue::{Cancel, GetTask, QueueError, Resubmit, TaskChanges, Update, WatchTask};
 use meshwork_proto::task::TaskSpec;
 use meshwork_proto::{Cid, Coded, ErrorCode, Json, TaskId};
 use rand::RngExt;
@@ -37,7 +37,8 @@ impl Client {
     pub(super) fn new(rng: &mut ChaCha8Rng, index: usize, until: u64) -> Self {
         let wish = |n: usize, rng: &mut ChaCha8Rng| {
             let owner = rng.random_range(0..NODES);
-            let op = Op::Submit(spec(rng, index, n));
+            let spec = spec(rng, index, n);
+            let op = if rng.random_bool(0.4) { Op::Step(spec) } else { Op::Submit(spec) };
             Wish { owner, from: rng.random_range(0..until * 2 / 3), op, request: 0, asked: 0 }
         };
         let mut wishes: Vec<Wish> = (0..TASKS).map(|n| wish(n, rng)).collect();
@@ -79,7 +80,7 @@ impl Client {
             }
         }
         let wish = self.wishes.swap_remove(place);
-        if let (Answer::Submitted(submitted), Op::Submit(_)) = (answer, &wish.op) {
+        if let (Answer::Submitted(submitted), Op::Submit(_) | Op::Step(_)) = (answer, &wish.op) {
             self.known.push((wish.owner, submitted.id));
             self.wish_more(rng, now, wish.owner, submitted.id);
         }
@@ -101,6 +102,9 @@ impl Client {
         };
         if rng.random_bool(0.7) {
             wish(rng, Op::Get(GetTask { id, wait_ms: 3000 }));
+        }
+        if rng.random_bool(0.3) {
+            wish(rng, Op::Watch(WatchTask { id }));
         }
         if rng.random_bool(0.2) {
             wish(rng, Op::Cancel(Cancel { id, reason: Some("changed my mind".into()) }));

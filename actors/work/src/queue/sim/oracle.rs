@@ -1,6 +1,8 @@
 //! What was promised, and whether it is kept: knows every answer that a queue gave, and looks into the queue after every
 //! step.
 
+mod promise;
+
 use super::net::NODES;
 use super::node::{Node, peer};
 use super::worker::Worker;
@@ -9,7 +11,9 @@ use crate::queue::records::{StateRecord, finished_key, read, read_id};
 use meshwork_proto::queue::{Finish, Outcome, Renewal, Submitted};
 use meshwork_proto::store::{Family, WriteOp};
 use meshwork_proto::task::{TaskSpec, TaskStatus};
-use meshwork_proto::{Cid, Fence, TaskId, WorkerId};
+use meshwork_proto::workflow::TaskEnded;
+use meshwork_proto::{Fence, TaskId, WorkerId};
+use promise::{Live, Promise, node_lost};
 use std::collections::{BTreeMap, BTreeSet};
 
 const LEASE: u64 = 30_000;
@@ -24,40 +28,6 @@ pub(super) enum Cause {
     /// A read came back: a claim whose asker has gone may give its lease back.
     Read,
     Other,
-}
-
-/// A lease that, by what the queue said, holds.
-#[derive(Debug, Clone)]
-struct Live {
-    fence: Fence,
-    worker: WorkerId,
-    until: u64,
-    /// Its time limit and a lease.
-    limit: Option<u64>,
-    /// It was seen later than it was granted: it may end earlier than expected.
-    vague: bool,
-}
-
-/// A task that was accepted, and what is known of it.
-#[derive(Debug)]
-struct Promise {
-    owner: usize,
-    spec: TaskSpec,
-    /// How it ended, as somebody was told.
-    ended: Option<TaskStatus>,
-    output: Option<Cid>,
-    /// Somebody was told that it will be cancelled.
-    cancelled: bool,
-    highest: Fence,
-    attempts: u32,
-    live: Option<Live>,
-    completions: BTreeSet<Fence>,
-    failures: BTreeSet<Fence>,
-    changed: bool,
-    /// Resubmissions that were asked for and not seen yet.
-    revivals: u32,
-    /// It was accepted without anybody being told, and may have gone far when it became known.
-    unknown: bool,
 }
 
 /// Everything that was promised.
@@ -119,6 +89,11 @@ impl Oracle {
     pub(super) fn answered(&mut self, node: usize, now: u64, op: &Op, answer: &Answer) -> Result<(), String> {
         match (op, answer) {
             (Op::Submit(spec), Answer::Submitted(submitted)) => self.accepted(node, spec, submitted),
+            (Op::Step(spec), Answer::Submitted(submitted)) => {
+                self.accepted(node, spec, submitted)?;
+                self.watched(submitted)
+            }
+            (Op::Watch(_), Answer::Submitted(submitted)) => self.watched(submitted),
             (Op::Claim(_), Answer::Claimed(claimed)) => {
                 claimed.grants.iter().try_for_each(|grant| self.granted(node, grant.id, grant.fence))
             }
@@ -140,15 +115,7 @@ impl Oracle {
             (_, Answer::Task(view)) if view.status.is_finished() => {
                 self.ended(view.id, view.status)?;
                 let Some(promise) = self.tasks.get_mut(&view.id) else { return Ok(()) };
-                match (promise.output, view.output_cid) {
-                    (Some(known), seen) if seen != Some(known) => {
-                        Err(format!("the result of {} changed from {known} to {seen:?}", view.id))
-                    }
-                    (_, seen) => {
-                        promise.output = seen;
-                        Ok(())
-                    }
-                }
+                promise.has_output(view.id, view.output_cid)
             }
             _ => Ok(()),
         }
@@ -175,8 +142,30 @@ impl Oracle {
             changed: false,
             revivals: 0,
             unknown: submitted.existing,
+            watched: false,
         });
         Ok(())
+    }
+
+    fn watched(&mut self, submitted: &Submitted) -> Result<(), String> {
+        if submitted.status.is_finished() {
+            return self.ended(submitted.id, submitted.status);
+        }
+        if let Some(promise) = self.tasks.get_mut(&submitted.id) {
+            promise.watched = true;
+        }
+        Ok(())
+    }
+
+    /// The coordinator was told of an end.
+    pub(super) fn told(&mut self, told: &TaskEnded) -> Result<(), String> {
+        self.ended(told.id, told.status)?;
+        let Some(promise) = self.tasks.get_mut(&told.id) else { return Ok(()) };
+        promise.watched = false;
+        if (told.status == TaskStatus::Completed) != (told.output.is_some() && told.error.is_none()) {
+            return Err(format!("the end of {} was told as {told:?}", told.id));
+        }
+        promise.has_output(told.id, told.output_cid)
     }
 
     fn granted(&mut self, node: usize, id: TaskId, fence: Fence) -> Result<(), String> {
@@ -249,6 +238,7 @@ impl Oracle {
         for (id, promise) in self.tasks.iter_mut().filter(|(_, promise)| promise.owner == node.index) {
             let peek = state.peek(*id);
             promise.attempts = peek.as_ref().map_or(0, |peek| peek.attempts);
+            promise.watched = false;
             // A lease from before the last one may be back, if what ended it was not written: its limit is forgotten.
             let before =
                 promise.live.take().filter(|live| peek.as_ref().is_some_and(|peek| live.fence == peek.fence));
@@ -337,111 +327,16 @@ impl Oracle {
             let value = node.written.get(Family::Tasks, &finished_key(*id));
             let value = value.ok_or_else(|| format!("{id} was accepted and never ended: {promise:?}"))?;
             let state: StateRecord = read(&value).map_err(|error| error.to_string())?;
+            let told_yet = node.state.as_ref().is_some_and(|state| !state.is_busy(*id));
+            if promise.watched && told_yet {
+                return Err(format!("{id} ended and nobody was told: {promise:?}"));
+            }
             if promise.ended.is_some_and(|ended| ended != state.status && promise.revivals == 0) {
                 return Err(format!("{id} was {:?} and is {}", promise.ended, state.status));
             }
         }
         Ok(())
     }
-}
-
-impl Promise {
-    /// What was accepted is there: in memory, on its way, or finished in the store.
-    fn check_there(&mut self, id: TaskId, peek: Option<&Peek>, node: &Node) -> Result<(), String> {
-        let on_its_way = node.state.as_ref().is_some_and(|state| state.is_busy(id));
-        if peek.is_none() && !on_its_way && node.written.get(Family::Tasks, &finished_key(id)).is_none() {
-            return Err(format!("{id} was accepted and is lost"));
-        }
-        let Some(ended) = self.ended.filter(|_| peek.is_some()) else { return Ok(()) };
-        if self.revivals == 0 {
-            return Err(format!("{id} was {ended} and is in the queue again"));
-        }
-        self.revive();
-        Ok(())
-    }
-
-    /// It starts over.
-    fn revive(&mut self) {
-        self.revivals = self.revivals.saturating_sub(1);
-        self.ended = None;
-        self.output = None;
-        self.cancelled = false;
-        self.attempts = 0;
-        self.completions.clear();
-        self.failures.clear();
-    }
-
-    fn check_growth(&mut self, id: TaskId, peek: &Peek) -> Result<(), String> {
-        if peek.attempts < self.attempts && self.revivals == 0 {
-            return Err(format!("attempts of {id} fell from {} to {}", self.attempts, peek.attempts));
-        }
-        self.attempts = peek.attempts;
-        Ok(())
-    }
-
-    /// Whether the lease is a new one; and that the one before had ended, and that fences grow.
-    fn check_lease(
-        &mut self,
-        id: TaskId,
-        now: u64,
-        peek: &Peek,
-        cause: &Cause,
-        before: &Before,
-        lost: &BTreeMap<usize, u64>,
-    ) -> Result<bool, String> {
-        let held = peek.holder.as_ref().map(|worker| (peek.fence, worker));
-        let same =
-            |live: &Live| held.is_some_and(|(fence, worker)| live.fence == fence && live.worker == *worker);
-        if let Some(live) = &self.live {
-            let overdue = live.until.min(live.limit.unwrap_or(u64::MAX)) + 1000 < now;
-            if same(live) {
-                return if overdue {
-                    Err(format!("the lease of {id} goes on after its end: {live:?}"))
-                } else {
-                    Ok(false)
-                };
-            }
-            if !node_lost(self, lost, now) {
-                self.check_lease_end(id, now, cause, before)?;
-            }
-            self.live = None;
-        }
-        let Some((fence, worker)) = held else { return Ok(false) };
-        if fence <= self.highest {
-            return Err(format!("{id} was granted with fence {fence} after {}", self.highest));
-        }
-        self.highest = fence;
-        let limit = self.spec.timeout_ms.map(|ms| now + ms + LEASE);
-        let vague = self.unknown;
-        self.live = Some(Live { fence, worker: worker.clone(), until: now + LEASE, limit, vague });
-        Ok(true)
-    }
-
-    /// A lease ends by its holder's report, at its time, or because whoever claimed it had gone.
-    fn check_lease_end(&self, id: TaskId, now: u64, cause: &Cause, before: &Before) -> Result<(), String> {
-        let Some(live) = &self.live else { return Ok(()) };
-        let over = live.vague || now >= live.until.min(live.limit.unwrap_or(u64::MAX));
-        let rightly = match cause {
-            Cause::Finish(finish) => {
-                let held = before.get(&id).and_then(Option::as_ref);
-                let held = held.is_some_and(|peek| peek.fence == live.fence);
-                held && finish.id == id && finish.fence == live.fence && finish.worker == live.worker
-            }
-            Cause::Tick => over,
-            Cause::Start | Cause::Read => true,
-            Cause::Other => false,
-        };
-        if rightly {
-            return Ok(());
-        }
-        Err(format!("the lease of {id} with fence {} ended before its time: {cause:?}", live.fence))
-    }
-}
-
-/// Whether the holder's connection is gone for longer than the grace time.
-fn node_lost(promise: &Promise, lost: &BTreeMap<usize, u64>, now: u64) -> bool {
-    let Some(live) = &promise.live else { return false };
-    lost.iter().any(|(of, since)| live.worker.peer() == Some(peer(*of)) && *since + GRACE <= now)
 }
 
 /// Tasks whose claims are written by these effects.

@@ -105,5 +105,6 @@ faults! {
     it_is_noticed_if_cancelling_drops_a_running_task = Fault::Logic(Mutant::CancelDrops);
     it_is_noticed_if_a_completed_task_stays_in_the_queue = Fault::Logic(Mutant::CompletedStays);
     it_is_noticed_if_a_claim_is_not_written_down = Fault::Logic(Mutant::UnwrittenClaim);
+    it_is_noticed_if_the_end_of_a_watched_task_is_not_told = Fault::Logic(Mutant::UntoldEnd);
     it_is_noticed_if_fences_begin_again_after_a_restart = Fault::EpochNotRaised;
 }

@@ -377,6 +377,9 @@ impl World {
         let before = self.oracle.look(&self.nodes[node]);
         let effects = self.nodes[node].call(UnixMillis(BEGIN + self.now), call);
         for effect in &effects {
+            if let Effect::Ended(ended) = effect {
+                self.oracle.told(ended)?;
+            }
             if let Effect::Answer(ticket, answer) = effect {
                 let asker = self.nodes[node].askers.get(ticket);
                 let asker = asker.ok_or_else(|| format!("{ticket:?} is answered twice"))?;
@@ -431,7 +434,7 @@ impl World {
                     self.send(Message { from, to, boot, request: 0, body: Body::Stop(stop) });
                 }
             }
-            Effect::Note(_) | Effect::Fatal(_) => {}
+            Effect::Ended(_) | Effect::Note(_) | Effect::Fatal(_) => {}
         }
     }
 

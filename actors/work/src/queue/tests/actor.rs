@@ -1,5 +1,7 @@
 //! The actor: between messages and a store that the story holds in its hands, with a paused clock.
 
+mod ends;
+
 use super::bench::{self, done, failed, offer, owner, task};
 use super::disk::Disk;
 use crate::queue::logic::ReadPlan;
@@ -16,6 +18,7 @@ use meshwork_proto::store::{Commit, Family, ReadKey, ReadKeys, Scan, StoreError}
 use meshwork_proto::task::{TaskGrant, TaskStatus};
 use meshwork_proto::transport::{CallPeer, PeerTarget};
 use meshwork_proto::wire::MeshRequest;
+use meshwork_proto::workflow::TaskEnded;
 use meshwork_proto::{Caller, Coded, ErrorCode, WorkerId};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -24,6 +27,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(600);
+/// Ends that the coordinator takes at a time.
+const ENDS: usize = 4;
 
 type CommitReply = Reply<Result<(), StoreError>>;
 
@@ -72,6 +77,7 @@ struct Scene {
     store: Rc<RefCell<Store>>,
     stops: Probe<StopTask>,
     calls: Probe<CallPeer>,
+    ends: Probe<TaskEnded>,
     actor: ActorRef,
     registry: prometheus::Registry,
 }
@@ -87,6 +93,7 @@ impl Scene {
         early(&ports);
         let (stop_local, stops) = probe(64);
         let (call_peer, calls) = probe(64);
+        let (ended, ends) = probe(ENDS);
         let deps = QueueDeps {
             clock: world.clock().clone(),
             commit: commits(&store, room),
@@ -105,11 +112,12 @@ impl Scene {
             local_peer: owner(),
             stop_local,
             call_peer,
+            ended,
             seed: 7,
         };
         let registry = prometheus::Registry::new();
         let actor = seed.start(world.supervision(), &registry, deps).unwrap();
-        Self { ports, store, stops, calls, actor, registry }
+        Self { ports, store, stops, calls, ends, actor, registry }
     }
 
     fn hold(&self, hold: bool) {

@@ -10,10 +10,11 @@ use crate::queue::records::counts_key;
 use meshwork_proto::executor::StopTask;
 use meshwork_proto::queue::{
     Cancel, Claim, Claimed, Finish, Finished, GetTask, LeaseReport, List, Offer, Outcome, QueueError,
-    QueueStats, Renew, Renewal, Resubmit, Submitted, TaskChanges, TaskPage, Update,
+    QueueStats, Renew, Renewal, Resubmit, Submitted, TaskChanges, TaskPage, Update, WatchTask,
 };
 use meshwork_proto::store::{Acknowledge, Admission, Family, StoreError, WriteOp};
 use meshwork_proto::task::{Payload, TaskGrant, TaskSpec, TaskView};
+use meshwork_proto::workflow::TaskEnded;
 use meshwork_proto::{
     Caller, Cid, ErrorCode, Fence, Json, MeshError, PeerId, Role, TaskId, UnixMillis, WorkerId,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Bench {
     pub answers: BTreeMap<Ticket, Answer>,
     pub gone: BTreeSet<Ticket>,
     pub stops: Vec<(WorkerId, StopTask)>,
+    /// What the coordinator was told.
+    pub ended: Vec<TaskEnded>,
     pub fatal: Option<StoreError>,
     /// What is wrong on purpose.
     pub mutant: Option<Mutant>,
@@ -118,6 +121,7 @@ impl Bench {
             answers: BTreeMap::new(),
             gone: BTreeSet::new(),
             stops: Vec::new(),
+            ended: Vec::new(),
             fatal: None,
             mutant: None,
             fences,
@@ -182,6 +186,7 @@ impl Bench {
                     assert!(self.answers.insert(ticket, answer).is_none(), "{ticket:?} is answered twice");
                 }
                 Effect::Stop { worker, stop } => self.stops.push((worker, stop)),
+                Effect::Ended(ended) => self.ended.push(*ended),
                 Effect::Note(_) => {}
                 Effect::Fatal(error) => self.fatal = Some(error),
             }
@@ -262,6 +267,16 @@ impl Bench {
 
     pub(crate) fn try_submit(&mut self, spec: TaskSpec) -> Result<Submitted, QueueError> {
         let ticket = self.ask(Op::Submit(spec));
+        self.submitted(ticket)
+    }
+
+    pub(crate) fn try_step(&mut self, spec: TaskSpec) -> Result<Submitted, QueueError> {
+        let ticket = self.ask(Op::Step(spec));
+        self.submitted(ticket)
+    }
+
+    pub(crate) fn watch(&mut self, id: TaskId) -> Result<Submitted, QueueError> {
+        let ticket = self.ask(Op::Watch(WatchTask { id }));
         self.submitted(ticket)
     }
 

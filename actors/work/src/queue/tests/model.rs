@@ -63,6 +63,7 @@ impl Pair {
             Step::Renew { grant } => self.renew(grant),
             Step::Finish { grant, how } => self.finish(grant, how),
             Step::Cancel { task } => self.cancel(task),
+            Step::Watch { task } => self.watch(task),
             Step::Priority { task, priority } => {
                 let changes = TaskChanges { priority: Some(priority), ..TaskChanges::default() };
                 self.update(task, changes, |shape| shape.priority = priority);
@@ -98,6 +99,7 @@ impl Pair {
                 self.model.restart(now, false);
             }
         }
+        self.check_told();
         self.compare();
     }
 
@@ -113,7 +115,7 @@ impl Pair {
         spec.max_attempts = shape.max_attempts;
         spec.idempotency_key = shape.idempotency.map(|key| format!("idempotency {key}"));
         let first = shape.idempotency.and_then(|key| self.model.keys.get(&key).copied());
-        let result = self.bench.try_submit(spec);
+        let result = if shape.step { self.bench.try_step(spec) } else { self.bench.try_submit(spec) };
         let Some(first) = first else {
             let id = result.unwrap().id;
             return self.submitted(id, shape);
@@ -122,6 +124,7 @@ impl Pair {
         if known.shape.tool == shape.tool {
             let submitted = result.unwrap();
             assert_eq!((submitted.id, submitted.status, submitted.existing), (first, known.status, true));
+            known.watched |= shape.step;
         } else {
             assert!(
                 matches!(result, Err(QueueError::IdempotencyConflict { first: named, .. }) if named == first)
@@ -138,6 +141,7 @@ impl Pair {
         self.model.next_seq += 1;
         self.model.tasks.push(Known {
             id,
+            watched: shape.step,
             shape,
             seq: self.model.next_seq,
             status: TaskStatus::Queued,
@@ -227,6 +231,30 @@ impl Pair {
         }
     }
 
+    fn watch(&mut self, n: usize) {
+        let Some(id) = self.some_task(n) else { return };
+        let submitted = self.bench.watch(id).unwrap();
+        let task = self.model.find(id);
+        assert_eq!((submitted.id, submitted.status, submitted.existing), (id, task.status, true));
+        task.watched = true;
+    }
+
+    /// Of every end that somebody wants to be told of, the coordinator is told, once; of others it is not.
+    fn check_told(&mut self) {
+        for told in std::mem::take(&mut self.bench.ended) {
+            let task = self.model.find(told.id);
+            assert!(std::mem::take(&mut task.watched), "{told:?} was told and nobody wanted it");
+            assert_eq!(
+                (told.status, told.attempts, &told.worker),
+                (task.status, task.attempts, &task.worker)
+            );
+            assert_eq!(told.output.is_some(), told.status == TaskStatus::Completed);
+            assert_eq!(told.error.is_some(), told.status != TaskStatus::Completed);
+        }
+        let untold = self.model.tasks.iter().find(|task| task.watched && task.status.is_finished());
+        assert!(untold.is_none(), "nobody was told of the end of {untold:?}");
+    }
+
     fn update(&mut self, n: usize, changes: TaskChanges, change: impl FnOnce(&mut Shape)) {
         let Some(id) = self.some_task(n) else { return };
         let result = self.bench.update(id, changes);
@@ -261,6 +289,7 @@ impl Pair {
             losses: 0,
             reported: Fence::default(),
             cancelled: false,
+            watched: false,
             ..kept
         };
         self.model.next_seq = seq;
@@ -325,7 +354,13 @@ fn run(steps: Vec<Step>, limit: Option<u32>, mutant: Option<Mutant>) {
 #[test]
 fn the_model_notices_what_is_wrong() {
     use proptest::test_runner::{Config, TestRunner};
-    for mutant in [Mutant::FlatPriority, Mutant::KeysIgnored, Mutant::NoFenceCheck, Mutant::EndlessRetry] {
+    for mutant in [
+        Mutant::FlatPriority,
+        Mutant::KeysIgnored,
+        Mutant::NoFenceCheck,
+        Mutant::EndlessRetry,
+        Mutant::UntoldEnd,
+    ] {
         let config =
             Config { cases: 500, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
         let steps = proptest::collection::vec(step(), 40..80);

@@ -17,6 +17,7 @@ pub(super) enum Step {
     Renew { grant: usize },
     Finish { grant: usize, how: usize },
     Cancel { task: usize },
+    Watch { task: usize },
     Priority { task: usize, priority: u8 },
     Labels { task: usize, gpu: bool },
     Resubmit { task: usize },
@@ -38,19 +39,33 @@ pub(super) struct Shape {
     pub(super) key: Option<u8>,
     pub(super) max_attempts: u32,
     pub(super) idempotency: Option<u8>,
+    /// Submitted as a step of a workflow.
+    pub(super) step: bool,
 }
 
 pub(super) fn shape() -> impl Strategy<Value = Shape> {
-    let kind = (0..3_usize, 1..=3_u8, prop_oneof![4 => Just(0), 1 => 1..60_000_u64], any::<[bool; 3]>());
+    let kind = (0..3_usize, 1..=3_u8, prop_oneof![4 => Just(0), 1 => 1..60_000_u64], any::<[bool; 4]>());
     let rest = (
         proptest::option::weighted(0.4, 0..2_u8),
         proptest::option::weighted(0.3, 0..2_u8),
         1..3_u32,
         proptest::option::weighted(0.3, 0..4_u8),
     );
-    (kind, rest).prop_map(|((tool, priority, delay_ms, [gpu, expires, timeout]), rest)| {
+    (kind, rest).prop_map(|((tool, priority, delay_ms, [gpu, expires, timeout, step]), rest)| {
         let (tenant, key, max_attempts, idempotency) = rest;
-        Shape { tool, priority, delay_ms, expires, timeout, gpu, tenant, key, max_attempts, idempotency }
+        Shape {
+            tool,
+            priority,
+            delay_ms,
+            expires,
+            timeout,
+            gpu,
+            tenant,
+            key,
+            max_attempts,
+            idempotency,
+            step,
+        }
     })
 }
 
@@ -62,6 +77,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(|grant| Step::Renew { grant }),
         6 => (any::<usize>(), 0..5_usize).prop_map(|(grant, how)| Step::Finish { grant, how }),
         2 => any::<usize>().prop_map(|task| Step::Cancel { task }),
+        2 => any::<usize>().prop_map(|task| Step::Watch { task }),
         1 => (any::<usize>(), 1..=3_u8).prop_map(|(task, priority)| Step::Priority { task, priority }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(task, gpu)| Step::Labels { task, gpu }),
         2 => any::<usize>().prop_map(|task| Step::Resubmit { task }),
@@ -91,6 +107,8 @@ pub(super) struct Known {
     pub(super) timeout_at: Option<u64>,
     pub(super) grace: Option<u64>,
     pub(super) cancelled: bool,
+    /// The coordinator wants to be told of its end.
+    pub(super) watched: bool,
 }
 
 impl Known {
@@ -229,6 +247,7 @@ impl Model {
     pub(super) fn restart(&mut self, now: u64, new_process: bool) {
         for id in self.tasks.iter().map(|task| task.id).collect::<Vec<_>>() {
             let task = self.find(id);
+            task.watched = false;
             if task.status != TaskStatus::Running {
                 continue;
             }
