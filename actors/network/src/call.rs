@@ -3,7 +3,7 @@
 
 use crate::address::{self, Endpoint};
 use crate::admission::logic::UNSAID;
-use crate::link::{Answer, Link, LinkError, version_of};
+use crate::link::{Answer, Link, LinkError, REQUEST_PROTOCOLS, version_of};
 use crate::metrics::Direction;
 use crate::pipe::FramePipe;
 use crate::session::{PeerSession, Refusal, Standing};
@@ -17,9 +17,7 @@ use meshwork_proto::transport::{
     ServeRequest,
 };
 use meshwork_proto::wire::admission::{NOT_ADMITTED, shown_reason};
-use meshwork_proto::wire::{
-    MAX_WIRE_FRAME, MESHWORK_PROTOCOL, MESHWORK_PROTOCOL_1, MeshReply, MeshRequest, WireFrame,
-};
+use meshwork_proto::wire::{MAX_WIRE_FRAME, MeshReply, MeshRequest, WireFrame};
 use meshwork_proto::{Caller, Coded, ErrorCode, MeshError, PeerId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -250,7 +248,7 @@ impl Core {
     }
 
     async fn open_link(self: &Arc<Self>, session: &Arc<PeerSession>) -> Result<Arc<Link>, CallError> {
-        let (protocol, stream) = self.open(session, &[MESHWORK_PROTOCOL, MESHWORK_PROTOCOL_1]).await?;
+        let (protocol, stream) = self.open(session, &REQUEST_PROTOCOLS).await?;
         let pipe = FramePipe::new(stream, MAX_WIRE_FRAME, self.metrics.traffic());
         let (core, peer) = (Arc::clone(self), session.peer.clone());
         let offence = move || core.report(&peer, Offence::BadFrame);

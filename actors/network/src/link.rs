@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::StreamProtocol;
 use meshwork_proto::codec::{decode_wire, encode_wire};
-use meshwork_proto::wire::{MAX_WIRE_FRAME, MESHWORK_PROTOCOL_1, MeshReply, WireFrame};
+use meshwork_proto::wire::{
+    MAX_WIRE_FRAME, MESHWORK_PROTOCOL, MESHWORK_PROTOCOL_1, MESHWORK_PROTOCOL_2, MeshReply, WireFrame,
+};
 use meshwork_proto::{MeshError, PeerId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+/// Protocols of request streams, the one that is liked best first.
+pub(crate) const REQUEST_PROTOCOLS: [&str; 3] = [MESHWORK_PROTOCOL, MESHWORK_PROTOCOL_2, MESHWORK_PROTOCOL_1];
 /// Frames between the askers and the task that writes them.
 const FRAME_QUEUE: usize = 256;
 
@@ -44,7 +48,11 @@ struct Pending {
 
 /// The version of the wire that a protocol of request streams stands for.
 pub(crate) fn version_of(protocol: &StreamProtocol) -> u8 {
-    if protocol.as_ref() == MESHWORK_PROTOCOL_1 { 1 } else { 2 }
+    match protocol.as_ref() {
+        MESHWORK_PROTOCOL_1 => 1,
+        MESHWORK_PROTOCOL_2 => 2,
+        _ => 3,
+    }
 }
 
 /// A stream for requests.

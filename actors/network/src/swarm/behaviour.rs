@@ -4,6 +4,7 @@ use super::reach::Reaching;
 use super::streams;
 use crate::error::StartError;
 use crate::identity::NodeIdentity;
+use crate::link::REQUEST_PROTOCOLS;
 use crate::options::NetworkOptions;
 use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
@@ -13,9 +14,7 @@ use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, identify, memory_connection_limits, noise, ping, relay, tcp, yamux,
 };
 use meshwork_proto::wire::pairing::PAIRING_PROTOCOL;
-use meshwork_proto::wire::{
-    ADMISSION_PROTOCOL, ADMISSION_PROTOCOL_1, MESHWORK_PROTOCOL, MESHWORK_PROTOCOL_1,
-};
+use meshwork_proto::wire::{ADMISSION_PROTOCOL, ADMISSION_PROTOCOL_1};
 use std::time::Duration;
 
 /// Protocol version in identify.
@@ -105,6 +104,9 @@ fn behaviour(
         .with_max_established(Some(total.max(1)))
         .with_max_established_per_peer(Some(options.max_connections_per_peer.max(2)));
     let max_memory = options.max_memory.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+    // Without a signed record of the addresses: identify signs in a form of its own (domain `libp2p-routing-state`) that only
+    // rust-libp2p can verify, and js-libp2p does not identify a node at all whose record it cannot. Nothing is lost by it: the
+    // connection proves whose words these are, and what goes on to third parties is in the records of gossip, which are signed.
     let about = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), identity.keypair().public())
         .with_agent_version(options.agent.clone())
         .with_push_listen_addr_updates(true)
@@ -119,12 +121,12 @@ fn behaviour(
         ),
         identify: identify::Behaviour::new(about),
         reach: Reaching::new(identity, &options.reach, relay_client),
-        streams: streams::Behaviour::new([
-            StreamProtocol::new(ADMISSION_PROTOCOL),
-            StreamProtocol::new(ADMISSION_PROTOCOL_1),
-            StreamProtocol::new(MESHWORK_PROTOCOL),
-            StreamProtocol::new(MESHWORK_PROTOCOL_1),
-            StreamProtocol::new(PAIRING_PROTOCOL),
-        ]),
+        streams: streams::Behaviour::new(
+            [ADMISSION_PROTOCOL, ADMISSION_PROTOCOL_1, PAIRING_PROTOCOL]
+                .into_iter()
+                .chain(REQUEST_PROTOCOLS)
+                .map(StreamProtocol::new)
+                .collect::<Vec<_>>(),
+        ),
     }
 }

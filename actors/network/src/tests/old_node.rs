@@ -1,5 +1,5 @@
-//! A node of the first version, as the wire sees it: it speaks `/meshwork/1` and `/meshwork/admit/1`, and serves a list of no
-//! tools.
+//! Nodes of the versions before, as the wire sees them: the first speaks `/meshwork/1` and `/meshwork/admit/1`, the second both
+//! versions of each; they serve a list of no tools.
 
 use super::world::SECRET;
 use crate::MeshSecret;
@@ -17,8 +17,8 @@ use libp2p::{Multiaddr, Stream, StreamProtocol, Swarm, SwarmBuilder, noise, tcp,
 use meshwork_proto::codec::{decode_wire, encode_wire};
 use meshwork_proto::wire::admission::Side;
 use meshwork_proto::wire::{
-    ADMISSION_PROTOCOL_1, ListNodeTools, MAX_WIRE_FRAME, MESHWORK_PROTOCOL_1, MeshReply, MeshRequest,
-    WireFrame,
+    ADMISSION_PROTOCOL, ADMISSION_PROTOCOL_1, ListNodeTools, MAX_WIRE_FRAME, MESHWORK_PROTOCOL_1,
+    MESHWORK_PROTOCOL_2, MeshReply, MeshRequest, WireFrame,
 };
 use meshwork_proto::{ErrorCode, MeshError, PeerId};
 use std::sync::Arc;
@@ -29,15 +29,27 @@ use tokio::time::Instant;
 const WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct OldNode {
+    /// Version of the wire that it speaks.
+    version: u8,
     identity: NodeIdentity,
     swarm: Swarm<Streams>,
 }
 
 impl OldNode {
+    /// A node of the first version.
     pub(crate) fn new() -> Self {
+        Self::of_version(1)
+    }
+
+    /// A node of the first or the second version.
+    pub(crate) fn of_version(version: u8) -> Self {
         let identity = NodeIdentity::generate();
+        let spoken: &[&'static str] = match version {
+            1 => &[ADMISSION_PROTOCOL_1, MESHWORK_PROTOCOL_1],
+            _ => &[ADMISSION_PROTOCOL, ADMISSION_PROTOCOL_1, MESHWORK_PROTOCOL_2, MESHWORK_PROTOCOL_1],
+        };
         let streams = |_: &libp2p::identity::Keypair| {
-            Streams::new([ADMISSION_PROTOCOL_1, MESHWORK_PROTOCOL_1].map(StreamProtocol::new))
+            Streams::new(spoken.iter().copied().map(StreamProtocol::new).collect::<Vec<_>>())
         };
         let swarm = SwarmBuilder::with_existing_identity(identity.keypair().clone())
             .with_tokio()
@@ -47,7 +59,7 @@ impl OldNode {
             .unwrap()
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
             .build();
-        Self { identity, swarm }
+        Self { version, identity, swarm }
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -77,13 +89,13 @@ impl OldNode {
             let event = self.swarm.select_next_some().await;
             let SwarmEvent::Behaviour(opened) = event else { continue };
             let peer = crate::address::peer_of(&opened.peer);
-            if opened.protocol.as_ref() == ADMISSION_PROTOCOL_1 {
+            if matches!(opened.protocol.as_ref(), ADMISSION_PROTOCOL | ADMISSION_PROTOCOL_1) {
                 let handshake = self.handshake(Side::Responder, peer);
                 tokio::spawn(async move {
                     admission::run(opened.stream, handshake, traffic(), WITHIN).await.unwrap();
                 });
             } else {
-                tokio::spawn(list_no_tools(opened.stream));
+                tokio::spawn(list_no_tools(opened.stream, self.version));
             }
         }
     }
@@ -101,12 +113,17 @@ impl OldNode {
                 break (peer_id, connection_id);
             }
         };
+        let version = self.version;
         let handshake = self.handshake(Side::Initiator, crate::address::peer_of(&peer));
         let (admit, admission_stream) = oneshot::channel();
         let (work, work_stream) = oneshot::channel();
         let streams = self.swarm.behaviour_mut();
-        streams.open(peer, connection, [StreamProtocol::new(ADMISSION_PROTOCOL_1)], admit);
-        streams.open(peer, connection, [StreamProtocol::new(MESHWORK_PROTOCOL_1)], work);
+        let (admission_protocol, work_protocol) = match self.version {
+            1 => (ADMISSION_PROTOCOL_1, MESHWORK_PROTOCOL_1),
+            _ => (ADMISSION_PROTOCOL, MESHWORK_PROTOCOL_2),
+        };
+        streams.open(peer, connection, [StreamProtocol::new(admission_protocol)], admit);
+        streams.open(peer, connection, [StreamProtocol::new(work_protocol)], work);
         tokio::spawn(async move {
             loop {
                 self.swarm.select_next_some().await;
@@ -116,7 +133,7 @@ impl OldNode {
         admission::run(stream, handshake, traffic(), WITHIN).await.unwrap();
         let (_, stream) = work_stream.await.unwrap().unwrap();
         let pipe = FramePipe::new(stream, MAX_WIRE_FRAME, traffic());
-        let (link, task) = Link::new(pipe, 1, crate::address::peer_of(&peer), || {});
+        let (link, task) = Link::new(pipe, version, crate::address::peer_of(&peer), || {});
         tokio::spawn(task);
         let mut answers = Vec::new();
         for (id, request) in (1..).zip(requests) {
@@ -131,18 +148,19 @@ impl OldNode {
         let secrets = MeshSecret::parse(SECRET).unwrap().into();
         let trust = Arc::new(Trust { secrets, ..Trust::default() });
         let parties = logic::Parties { trust, local: self.id(), remote, shut_out: None };
-        logic::Handshake::new(parties, side, rand::random()).with_one_proof()
+        let handshake = logic::Handshake::new(parties, side, rand::random());
+        if self.version == 1 { handshake.with_one_proof() } else { handshake }
     }
 }
 
-async fn list_no_tools(stream: Stream) {
+async fn list_no_tools(stream: Stream, version: u8) {
     let mut pipe = FramePipe::new(stream, MAX_WIRE_FRAME, traffic());
     while let Ok(Some(frame)) = pipe.next_frame().await {
-        // The first version ends the stream at requests that it cannot read.
+        // A node ends the stream at requests that it cannot read.
         let WireFrame::Request { id, request, .. } = decode_wire(&frame, MAX_WIRE_FRAME).unwrap() else {
             return;
         };
-        assert_eq!(request.since(), 1, "asked for something that the first version does not have");
+        assert!(request.since() <= version, "asked for something that version {version} does not have");
         let result = match request {
             MeshRequest::ListTools(ListNodeTools) => Ok(MeshReply::Tools(Vec::new())),
             other => Err(MeshError::new(ErrorCode::InvalidArgument, other.name())),

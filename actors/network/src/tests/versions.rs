@@ -1,4 +1,4 @@
-//! Nodes of this version and of the first one in one mesh.
+//! Nodes of this version and of those before in one mesh.
 
 use super::old_node::OldNode;
 use super::world::{Node, SECRET, knowing, quick, tcp};
@@ -6,32 +6,42 @@ use meshwork_proto::ErrorCode;
 use meshwork_proto::discovery::ListMembers;
 use meshwork_proto::transport::{CallError, PeerTarget};
 use meshwork_proto::wire::{ListNodeTools, MeshReply, MeshRequest};
+use meshwork_proto::workflow::ListRuns;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_of_the_first_version_is_asked_only_for_what_it_knows() {
-    let old = OldNode::new();
-    let id = old.id();
-    let address = old.serve().await;
-    let client = Node::start(knowing(&[SECRET]), quick()).await;
-    assert_eq!(client.dial(&address, 10_000).await.unwrap(), id);
-    client.greet(&id).await.unwrap();
-    let members = MeshRequest::ListMembers(ListMembers::default());
-    let refused = client.call(PeerTarget::Id(id.clone()), members, 5_000).await.unwrap_err();
-    let CallError::Refused(error) = &refused else { panic!("{refused}") };
-    assert_eq!(error.code, ErrorCode::VersionMismatch);
-    assert!(error.message.contains(id.as_str()) && error.message.contains("/meshwork/1"), "{error}");
-    client.greet(&id).await.unwrap();
+/// Versions of the wire before this one, each with a request that it does not have.
+fn before() -> [(u8, MeshRequest); 2] {
+    [(1, MeshRequest::ListMembers(ListMembers::default())), (2, MeshRequest::ListRuns(ListRuns::default()))]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_of_the_first_version_is_served_and_never_answered_what_it_cannot_read() {
+async fn a_node_of_an_earlier_version_is_asked_only_for_what_it_knows() {
+    for (version, unknown) in before() {
+        let old = OldNode::of_version(version);
+        let id = old.id();
+        let address = old.serve().await;
+        let client = Node::start(knowing(&[SECRET]), quick()).await;
+        assert_eq!(client.dial(&address, 10_000).await.unwrap(), id);
+        client.greet(&id).await.unwrap();
+        let refused = client.call(PeerTarget::Id(id.clone()), unknown, 5_000).await.unwrap_err();
+        let CallError::Refused(error) = &refused else { panic!("{refused}") };
+        assert_eq!(error.code, ErrorCode::VersionMismatch);
+        let spoken = format!("/meshwork/{version}");
+        assert!(error.message.contains(id.as_str()) && error.message.contains(&spoken), "{error}");
+        client.greet(&id).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_an_earlier_version_is_served_and_never_answered_what_it_cannot_read() {
     let server = Node::start(knowing(&[SECRET]), tcp()).await;
     let tools = || MeshRequest::ListTools(ListNodeTools);
-    let members = MeshRequest::ListMembers(ListMembers::default());
-    let answers = OldNode::new().ask(&server.address(), vec![tools(), members, tools()]).await;
-    assert!(matches!(answers[0], Ok(MeshReply::Tools(_))), "{answers:?}");
-    assert!(matches!(&answers[1], Err(error) if error.code == ErrorCode::VersionMismatch), "{answers:?}");
-    assert!(matches!(answers[2], Ok(MeshReply::Tools(_))), "{answers:?}");
+    for (version, unknown) in before() {
+        let old = OldNode::of_version(version);
+        let answers = old.ask(&server.address(), vec![tools(), unknown, tools()]).await;
+        assert!(matches!(answers[0], Ok(MeshReply::Tools(_))), "{answers:?}");
+        assert!(matches!(&answers[1], Err(error) if error.code == ErrorCode::VersionMismatch), "{answers:?}");
+        assert!(matches!(answers[2], Ok(MeshReply::Tools(_))), "{answers:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
