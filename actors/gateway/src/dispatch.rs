@@ -1,31 +1,35 @@
 //! What this node answers, whoever asks: maps each request to the port of the actor that serves it.
 //!
-//! Who asks decides what is allowed. The queue judges requests about tasks itself. Here are judged: stopping the node
-//! (admins only), an advertisement (from peers only) and changes of membership ([`membership`]); tool calls, lists and
-//! announcements are open to every admitted peer, and a task is stopped only by who knows its fence, which the executor
-//! checks.
+//! Who asks decides what is allowed. The queue, the coordinator and the scheduler judge requests about tasks, runs and
+//! schedules themselves. Here are judged: stopping the node (admins only), an advertisement (from peers only) and changes
+//! of membership ([`membership`]); tool calls, lists and announcements are open to every admitted peer, and a task is
+//! stopped only by who knows its fence, which the executor checks.
 //!
-//! What a peer hands in is not believed: payloads and results are checked against their content ids, and large ones are
-//! fetched into the own store before the queue hears of them, so that an accepted task can always be run.
+//! What a peer hands in is not believed: payloads, definitions and results are checked against their content ids, and large
+//! ones are fetched into the own store before anybody hears of them, so that an accepted task or run can always be run.
 
 mod artifacts;
 mod membership;
 mod payload;
+mod schedule;
+mod workflow;
 
 pub(crate) use artifacts::Artifacts;
 pub(crate) use payload::{canonical, read as read_document, resolve_tool};
 
 use crate::node::ask;
+use crate::options::WorkflowLimits;
 use crate::wiring::NodePorts;
 use meshwork_kit::Port;
 use meshwork_proto::discovery::{Advertisement, PeerAdvertised};
 use meshwork_proto::executor::{CallTool, ListTools, ToolOutput};
 use meshwork_proto::node::{Shutdown, ShutdownStarted};
 use meshwork_proto::queue::{By, Finish, Finished, Outcome, QueueOp, Submit, Submitted};
-use meshwork_proto::task::{INLINE_LIMIT, Payload};
+use meshwork_proto::task::{INLINE_LIMIT, Payload, TaskSpec};
 use meshwork_proto::transport::ServeRequest;
 use meshwork_proto::wire::{MeshReply, MeshRequest};
 use meshwork_proto::{Caller, Cid, Coded, ErrorCode, MeshError, PeerId};
+use serde_json::Value;
 use std::time::Duration;
 
 /// How long an actor may take that waits for nothing.
@@ -41,11 +45,12 @@ const FETCH: Duration = Duration::from_secs(120);
 pub(crate) struct Dispatcher {
     ports: NodePorts,
     artifacts: Artifacts,
+    limits: WorkflowLimits,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(ports: NodePorts) -> Self {
-        Self { artifacts: Artifacts::new(&ports), ports }
+    pub(crate) fn new(ports: NodePorts, limits: WorkflowLimits) -> Self {
+        Self { artifacts: Artifacts::new(&ports), ports, limits }
     }
 
     /// Answers one request.
@@ -95,30 +100,31 @@ impl Dispatcher {
             | MeshRequest::ListContacts(_)
             | MeshRequest::PublicIp(_)
             | MeshRequest::Revoke(_) => membership::serve(&self.ports.membership, &caller, request).await,
+            MeshRequest::SubmitRun(_)
+            | MeshRequest::ValidateWorkflow(_)
+            | MeshRequest::GetRun(_)
+            | MeshRequest::ListRuns(_)
+            | MeshRequest::ControlRun(_)
+            | MeshRequest::GetDag(_)
+            | MeshRequest::GetHistory(_)
+            | MeshRequest::CoordinateRun(_)
+            | MeshRequest::TakeOverRun(_) => Box::pin(workflow::serve(self, caller, request)).await,
+            MeshRequest::AddSchedule(_) | MeshRequest::ListSchedules(_) | MeshRequest::ControlSchedule(_) => {
+                Box::pin(schedule::serve(self, caller, request)).await
+            }
         }
     }
 
     async fn submit(&self, caller: Caller, op: Submit) -> Result<Submitted, MeshError> {
         if let Caller::Peer { peer, .. } = &caller {
-            self.check_submitted(peer, &op).await?;
+            self.check_task(peer, &op.0).await?;
         }
         by(&self.ports.queue.submit, caller, op, SOON).await
     }
 
     /// Makes sure that the payload of a peer's task is here, is what its content id says, and names the tool it says.
-    async fn check_submitted(&self, peer: &PeerId, Submit(spec): &Submit) -> Result<(), MeshError> {
-        let mut document = None;
-        match &spec.payload {
-            Payload::Inline(json) => {
-                check_inline(json.len())?;
-                let value = payload::verified(json.bytes(), &spec.input_cid, "input_cid")?;
-                document = Some(value);
-            }
-            Payload::Stored { cid, len } => {
-                same_cid(cid, &spec.input_cid, "input_cid")?;
-                self.artifacts.ensure(cid, *len, peer, FETCH).await?;
-            }
-        }
+    async fn check_task(&self, peer: &PeerId, spec: &TaskSpec) -> Result<(), MeshError> {
+        let document = self.receive(peer, &spec.payload, &spec.input_cid, "input_cid").await?;
         let tool = if spec.task_type == meshwork_proto::task::TOOL_CALL {
             let value = match document {
                 Some(value) => value,
@@ -135,19 +141,31 @@ impl Dispatcher {
         Err(MeshError::new(ErrorCode::InvalidArgument, message))
     }
 
+    /// Makes sure that a document that a peer hands in is here and is what its content id says; gives it if it came inline.
+    async fn receive(
+        &self,
+        peer: &PeerId,
+        document: &Payload,
+        cid: &Cid,
+        field: &str,
+    ) -> Result<Option<Value>, MeshError> {
+        match document {
+            Payload::Inline(json) => {
+                check_inline(json.len())?;
+                payload::verified(json.bytes(), cid, field).map(Some)
+            }
+            Payload::Stored { cid: stored, len } => {
+                same_cid(stored, cid, field)?;
+                self.artifacts.ensure(stored, *len, peer, FETCH).await?;
+                Ok(None)
+            }
+        }
+    }
+
     async fn finish(&self, caller: Caller, op: Finish) -> Result<Finished, MeshError> {
         if let (Caller::Peer { peer, .. }, Outcome::Completed { output, output_cid }) = (&caller, &op.outcome)
         {
-            match output {
-                Payload::Inline(json) => {
-                    check_inline(json.len())?;
-                    payload::verified(json.bytes(), output_cid, "output_cid")?;
-                }
-                Payload::Stored { cid, len } => {
-                    same_cid(cid, output_cid, "output_cid")?;
-                    self.artifacts.ensure(cid, *len, peer, FETCH).await?;
-                }
-            }
+            self.receive(peer, output, output_cid, "output_cid").await?;
         }
         by(&self.ports.queue.finish, caller, op, SOON).await
     }

@@ -1,6 +1,7 @@
 //! This node and its peers as a tool sees them: one way to ask either.
 
 use crate::dispatch::Artifacts;
+use crate::options::WorkflowLimits;
 use crate::wiring::NodePorts;
 use meshwork_kit::{AskError, Port};
 use meshwork_proto::transport::{CallPeer, PeerTarget, ServeRequest};
@@ -31,13 +32,20 @@ pub(crate) struct Answer<T> {
 pub(crate) struct Node {
     pub(crate) ports: NodePorts,
     pub(crate) artifacts: Artifacts,
+    /// How large documents of workflows may be.
+    pub(crate) limits: WorkflowLimits,
     serve: Port<ServeRequest>,
     local: PeerId,
 }
 
 impl Node {
-    pub(crate) fn new(ports: NodePorts, serve: Port<ServeRequest>, local: PeerId) -> Self {
-        Self { artifacts: Artifacts::new(&ports), ports, serve, local }
+    pub(crate) fn new(
+        ports: NodePorts,
+        serve: Port<ServeRequest>,
+        local: PeerId,
+        limits: WorkflowLimits,
+    ) -> Self {
+        Self { artifacts: Artifacts::new(&ports), ports, limits, serve, local }
     }
 
     /// This node's id.

@@ -22,6 +22,8 @@ pub struct GatewayOptions {
     pub http: HttpOptions,
     /// How much is served at the same time.
     pub limits: ServeLimits,
+    /// How large documents of workflows may be.
+    pub workflows: WorkflowLimits,
     /// Upstream MCP servers to run or to connect to.
     pub upstreams: Vec<UpstreamOptions>,
     /// Environment that every upstream process starts with, before its own `env`: what the node hands on of its own
@@ -29,6 +31,22 @@ pub struct GatewayOptions {
     pub base_env: BTreeMap<String, String>,
     /// Seed of the jitter in restart delays.
     pub seed: u64,
+}
+
+/// How large documents of workflows may be: larger ones are refused before they are stored or fetched. What the coordinator
+/// accepts is for it to say; these should be the same numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkflowLimits {
+    /// Largest definition in bytes, as canonical JSON.
+    pub definition_bytes: u64,
+    /// Largest inputs of a run in bytes, as canonical JSON.
+    pub inputs_bytes: u64,
+}
+
+impl Default for WorkflowLimits {
+    fn default() -> Self {
+        Self { definition_bytes: 1024 * 1024, inputs_bytes: 1024 * 1024 }
+    }
 }
 
 /// The HTTP endpoint.
@@ -228,7 +246,8 @@ mod tests {
         let git = || UpstreamOptions::command("git", ["git"]);
         assert!(problem(vec![git(), git()]).contains("twice"));
         assert!(
-            problem(vec![UpstreamOptions { name: "peers".into(), ..git() }]).contains("taskqueue, peers")
+            problem(vec![UpstreamOptions { name: "peers".into(), ..git() }])
+                .contains("taskqueue, peers, workflows")
         );
         assert!(problem(vec![UpstreamOptions { name: "a b".into(), ..git() }]).contains("\"a b\""));
         assert!(problem(vec![UpstreamOptions { command: vec![], ..git() }]).contains("neither"));

@@ -3,7 +3,10 @@
 use crate::options::ServeLimits;
 use meshwork_kit::Inbox;
 use meshwork_proto::queue::{Claim, GetTask};
+use meshwork_proto::schedule::{AddSchedule, Scheduled};
+use meshwork_proto::task::Payload;
 use meshwork_proto::wire::MeshRequest;
+use meshwork_proto::workflow::{GetRun, SubmitRun};
 use meshwork_proto::{ErrorCode, MeshError, Request};
 use std::future::Future;
 use std::sync::Arc;
@@ -76,16 +79,28 @@ impl Admission {
 fn may_take_long(request: &MeshRequest) -> bool {
     use meshwork_proto::queue::{Finish, Outcome, Submit};
     match request {
-        MeshRequest::Claim(Claim { wait_ms, .. }) | MeshRequest::GetTask(GetTask { wait_ms, .. }) => {
-            *wait_ms > 0
-        }
-        MeshRequest::CallTool(_) => true,
-        MeshRequest::Submit(Submit(spec)) => spec.payload.stored_cid().is_some(),
-        MeshRequest::Finish(Finish { outcome: Outcome::Completed { output, .. }, .. }) => {
-            output.stored_cid().is_some()
-        }
+        MeshRequest::Claim(Claim { wait_ms, .. })
+        | MeshRequest::GetTask(GetTask { wait_ms, .. })
+        | MeshRequest::GetRun(GetRun { wait_ms, .. }) => *wait_ms > 0,
+        MeshRequest::CallTool(_) | MeshRequest::TakeOverRun(_) => true,
+        MeshRequest::Submit(Submit(spec)) => is_fetched(&spec.payload),
+        MeshRequest::Finish(Finish { outcome: Outcome::Completed { output, .. }, .. }) => is_fetched(output),
+        MeshRequest::SubmitRun(run) => has_fetched(run),
+        MeshRequest::AddSchedule(AddSchedule { what, .. }) => match what {
+            Scheduled::Task(spec) => is_fetched(&spec.payload),
+            Scheduled::Workflow(run) => has_fetched(run),
+        },
         _ => false,
     }
+}
+
+/// Whether a document may have to be fetched first.
+fn is_fetched(document: &Payload) -> bool {
+    document.stored_cid().is_some()
+}
+
+fn has_fetched(run: &SubmitRun) -> bool {
+    is_fetched(&run.definition) || is_fetched(&run.inputs)
 }
 
 #[cfg(test)]
@@ -115,6 +130,36 @@ mod tests {
         assert_eq!(admission.admit(&get(0)).unwrap_err().code, ErrorCode::Busy);
         drop(place);
         assert!(admission.admit(&get(0)).is_ok());
+    }
+
+    #[test]
+    fn what_waits_for_a_run_has_a_place_among_the_waiters_and_reading_it_has_not() {
+        let run = |wait_ms| {
+            let id = meshwork_proto::RunId::from_bytes([1; 16]);
+            MeshRequest::GetRun(GetRun { id, wait_ms, seen: None, steps: false })
+        };
+        assert!(may_take_long(&run(1)) && !may_take_long(&run(0)));
+        let document = |stored| {
+            let cid = meshwork_proto::Cid::of(b"{}");
+            let inline = meshwork_proto::Json::from_value(&serde_json::json!({}));
+            (if stored { Payload::Stored { cid, len: 2 } } else { Payload::Inline(inline) }, cid)
+        };
+        let submit = |definition, inputs| {
+            let ((definition, definition_cid), (inputs, inputs_cid)) =
+                (document(definition), document(inputs));
+            MeshRequest::SubmitRun(SubmitRun {
+                definition,
+                definition_cid,
+                inputs,
+                inputs_cid,
+                target_peers: std::collections::BTreeSet::new(),
+                idempotency_key: None,
+                allow_unknown_tools: false,
+                parent: None,
+            })
+        };
+        assert!(!may_take_long(&submit(false, false)));
+        assert!(may_take_long(&submit(true, false)) && may_take_long(&submit(false, true)));
     }
 
     #[tokio::test(start_paused = true)]

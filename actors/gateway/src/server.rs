@@ -1,9 +1,11 @@
-//! The MCP server: the node's tools to a client, in whichever era of the protocol it speaks.
+//! The MCP server: the node's tools and runs to a client, in whichever era of the protocol it speaks.
 
 mod guard;
 mod http;
 mod intake;
+mod resources;
 mod sessions;
+mod tasks;
 
 pub(crate) use guard::guarded;
 pub(crate) use sessions::BoundedSessions;
@@ -11,14 +13,17 @@ pub(crate) use sessions::BoundedSessions;
 use crate::metrics::{Metrics, Outcome};
 use crate::node::Node;
 use crate::options::HttpOptions;
-use crate::tools::{Registered, closest, table};
+use crate::tools::{Listener, Registered, closest, table};
 use futures::FutureExt;
+use meshwork_proto::Json;
 use rmcp::ErrorData;
 use rmcp::RoleServer;
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject,
-    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, GetTaskParams,
+    GetTaskResult, Implementation, JsonObject, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+    ServerCapabilities, ServerConfig, Tool, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use std::panic::AssertUnwindSafe;
@@ -34,6 +39,7 @@ This is a meshwork node: it runs tools on this machine and on the peers it is co
 To have work done that must not be lost: p2p_taskqueue_submit, then p2p_taskqueue_get_result with wait_s until it is finished.
 To find a tool: tools_list_categories, tools_list_tools, tools_get_schema; to call it at once: tools_dispatch.
 If a task does not run, p2p_taskqueue_task_status says in waiting_for why.
+For work of several steps: p2p_workflow_submit, then p2p_workflow_status; p2p_schedule_create starts either at times.
 p2p_peer_list says who is in the mesh. Tools take peer (an id from there, or a multiaddress) to act at that peer.
 Times are in seconds; an error has a code that stays the same and a message that says what would be right.";
 
@@ -42,6 +48,8 @@ Times are in seconds; an error has a code that stays the same and a message that
 pub(crate) struct McpServer {
     node: Arc<Node>,
     metrics: Metrics,
+    /// JSON Schema of a workflow's definition.
+    workflow_schema: Json,
 }
 
 /// Who a client talks to.
@@ -50,8 +58,8 @@ pub(crate) fn implementation() -> Implementation {
 }
 
 impl McpServer {
-    pub(crate) fn new(node: Arc<Node>, metrics: Metrics) -> Self {
-        Self { node, metrics }
+    pub(crate) fn new(node: Arc<Node>, metrics: Metrics, workflow_schema: Json) -> Self {
+        Self { node, metrics, workflow_schema }
     }
 
     pub(crate) fn sessions(&self, options: &HttpOptions) -> Arc<BoundedSessions> {
@@ -59,17 +67,24 @@ impl McpServer {
     }
 
     /// Runs a tool; a panic in it is an error of this call alone.
-    async fn run(&self, tool: &Registered, arguments: JsonObject) -> Result<CallToolResult, ErrorData> {
-        let call = AssertUnwindSafe(async move { tool.call(&self.node, arguments).await });
+    async fn run(
+        &self,
+        tool: &Registered,
+        arguments: JsonObject,
+        listener: &Listener,
+    ) -> Result<CallToolResult, ErrorData> {
+        let call = AssertUnwindSafe(async move { tool.call(&self.node, arguments, listener).await });
         call.catch_unwind().await.map_err(|_| ErrorData::internal_error("the tool failed unexpectedly", None))
     }
 }
 
 impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(implementation())
-            .with_instructions(INSTRUCTIONS)
+        ServerConfig::new(
+            ServerCapabilities::builder().enable_tools().enable_resources().enable_tasks().build(),
+        )
+        .with_server_info(implementation())
+        .with_instructions(INSTRUCTIONS)
     }
 
     async fn list_tools(
@@ -99,23 +114,81 @@ impl ServerHandler for McpServer {
             self.metrics.tool_called("other", Outcome::Error, began.elapsed());
             return Err(unknown(&request.name));
         };
-        let work = self.run(tool, request.arguments.unwrap_or_default());
+        let arguments = request.arguments.unwrap_or_default();
+        let as_task = tasks::may_answer(&request.name, &arguments, &context);
+        let listener = Listener::of(&context);
+        let work = async {
+            let result = self.run(tool, arguments, &listener).await?;
+            let failed = result.is_error == Some(true);
+            let answer: CallToolResponse =
+                if as_task { tasks::answer(&self.node, result).await } else { result.into() };
+            Ok::<_, ErrorData>((failed, answer))
+        };
         let (outcome, result) = tokio::select! {
-            result = work => {
-                let failed = result.as_ref().map_or(true, |result| result.is_error == Some(true));
-                (if failed { Outcome::Error } else { Outcome::Ok }, result)
-            }
+            result = work => match result {
+                Ok((false, answer)) => (Outcome::Ok, Ok(answer)),
+                Ok((true, answer)) => (Outcome::Error, Ok(answer)),
+                Err(error) => (Outcome::Error, Err(error)),
+            },
             // The client cancelled the request or closed the connection: what waits for it is dropped.
             () = context.ct.cancelled() => {
                 (Outcome::Cancelled, Err(ErrorData::internal_error("the request was cancelled", None)))
             }
         };
         self.metrics.tool_called(&tool.tool.name, outcome, began.elapsed());
-        result.map(CallToolResponse::from)
+        result
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         table().get(name).map(|registered| registered.tool.clone())
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        resources::list(&self.node, request).await
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(resources::templates())
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        resources::read(&self.node, &self.workflow_schema, &request.uri).await.map(Into::into)
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        tasks::get(&self.node, &request.task_id).await
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::update(&self.node, &request.task_id).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::cancel(&self.node, &request.task_id).await
     }
 }
 

@@ -6,22 +6,27 @@
 mod announce;
 mod category;
 mod change;
+mod document;
 mod input;
+mod listener;
 mod meta;
 mod outcome;
 mod peers;
 mod read;
 mod record;
 mod result;
+mod schedule;
 mod schema;
 mod status;
 mod stop;
 mod submit;
 #[cfg(test)]
 mod tests;
+pub(crate) mod workflow;
 
 pub(crate) use category::Category;
 pub use category::OWN_CATEGORIES;
+pub(crate) use listener::Listener;
 pub(crate) use outcome::{Failure, closest};
 
 use crate::node::Node;
@@ -70,9 +75,18 @@ pub(crate) trait MeshTool: 'static {
 
     /// Runs it.
     fn run(node: &Node, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+
+    /// Runs it for a client that may hear how far it is. Only tools that wait have something to say.
+    fn run_heard(
+        node: &Node,
+        input: Self::Input,
+        _: &Listener,
+    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send {
+        Self::run(node, input)
+    }
 }
 
-type Run = for<'a> fn(&'a Node, &'a [String], JsonObject) -> BoxFuture<'a, CallToolResult>;
+type Run = for<'a> fn(&'a Node, &'a [String], JsonObject, &'a Listener) -> BoxFuture<'a, CallToolResult>;
 
 /// A tool in the table.
 pub(crate) struct Registered {
@@ -107,8 +121,13 @@ impl Registered {
     }
 
     /// Calls it. What goes wrong is in the result, as MCP wants it.
-    pub(crate) fn call<'a>(&'a self, node: &'a Node, arguments: JsonObject) -> BoxFuture<'a, CallToolResult> {
-        (self.run)(node, &self.fields, arguments)
+    pub(crate) fn call<'a>(
+        &'a self,
+        node: &'a Node,
+        arguments: JsonObject,
+        listener: &'a Listener,
+    ) -> BoxFuture<'a, CallToolResult> {
+        (self.run)(node, &self.fields, arguments, listener)
     }
 }
 
@@ -127,10 +146,11 @@ fn run<'a, T: MeshTool>(
     node: &'a Node,
     fields: &'a [String],
     arguments: JsonObject,
+    listener: &'a Listener,
 ) -> BoxFuture<'a, CallToolResult> {
     Box::pin(async move {
         let outcome = match input::parse::<T::Input>(fields, arguments) {
-            Ok(input) => T::run(node, input).await,
+            Ok(input) => T::run_heard(node, input, listener).await,
             Err(error) => Err(error.into()),
         };
         outcome.map_or_else(|failure| failure.into_result(), |output| outcome::success(&output))
@@ -204,6 +224,30 @@ fn build() -> Table {
         peers::pair::PairTool,
         peers::public_ip::PublicIpTool,
         peers::register::RegisterTool,
+    ];
+    tools![
+        Some(Category::Workflows);
+        workflow::control::CancelTool,
+        workflow::control::PauseTool,
+        workflow::control::ResumeTool,
+        workflow::control::RetryTool,
+        workflow::control::SignalTool,
+        workflow::coordinate::CoordinateTool,
+        workflow::dag::DagTool,
+        workflow::history::HistoryTool,
+        workflow::list::ListTool,
+        workflow::status::StatusTool,
+        workflow::submit::SubmitTool,
+        workflow::validate::ValidateTool,
+    ];
+    tools![
+        Some(Category::Schedules);
+        schedule::control::PauseTool,
+        schedule::control::RemoveTool,
+        schedule::control::ResumeTool,
+        schedule::control::TriggerTool,
+        schedule::create::CreateTool,
+        schedule::list::ListTool,
     ];
     tools![None; meta::ListCategories, meta::ListCategoryTools, meta::GetSchema];
     add(<meta::Dispatch as MeshTool>::NAME, Registered::relaying::<meta::Dispatch>(meta::run_dispatch));

@@ -9,9 +9,9 @@ use crate::node::Node;
 use crate::options::GatewayOptions;
 use crate::serve::{Admission, serve_inbox};
 use crate::server::McpServer;
+use crate::shapes::Shapes;
 use crate::upstream::{Upstreams, call_upstream};
 use meshwork_kit::{Inbox, Mailbox, Port, Supervision, channel_port, mailbox};
-use meshwork_proto::PeerId;
 use meshwork_proto::artifact::{PutArtifact, ReadArtifact, StatArtifact};
 use meshwork_proto::bootstrap::{BootstrapNow, GetPublicIp, ListContacts};
 use meshwork_proto::discovery::{
@@ -23,16 +23,25 @@ use meshwork_proto::node::Shutdown;
 use meshwork_proto::queue::{
     By, Cancel, Claim, Finish, GetTask, List, Renew, Resubmit, Stats, Submit, Update,
 };
+use meshwork_proto::schedule::{self, AddSchedule, ControlSchedule, ListSchedules};
 use meshwork_proto::transport::{
     CallPeer, FetchArtifact, GetReach, OpenPairing, PairWith, RevokePeer, ServeRequest,
 };
 use meshwork_proto::upstream::CallUpstream;
+use meshwork_proto::workflow::{
+    self, ControlRun, CoordinateRun, DescribeTools, GetDag, GetHistory, GetRun, ListRuns, SubmitRun,
+    TakeOverRun, ValidateWorkflow,
+};
+use meshwork_proto::{Json, PeerId};
 use prometheus::Registry;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// How many changes of upstream servers may wait for the gateway's actor.
 const CHANGES_QUEUED: usize = 64;
+
+/// How many questions for tools may wait to be taken up.
+const DESCRIPTIONS_QUEUED: usize = 256;
 
 /// What the gateway serves.
 #[derive(Debug, Clone)]
@@ -41,6 +50,8 @@ pub struct GatewayPorts {
     pub serve: Port<ServeRequest>,
     /// Calls to upstream MCP servers. If the asker goes away, the call is cancelled upstream.
     pub upstream: Port<CallUpstream>,
+    /// Which tools the mesh has, with their schemas as far as they are known.
+    pub describe_tools: Port<DescribeTools>,
 }
 
 /// Ports of the queue.
@@ -123,6 +134,40 @@ pub struct MembershipPorts {
     pub reach: Port<GetReach>,
 }
 
+/// Ports of the coordinator of workflows.
+#[derive(Debug, Clone)]
+pub struct WorkflowPorts {
+    /// Accept a run.
+    pub submit: Port<workflow::By<SubmitRun>>,
+    /// Check a definition.
+    pub validate: Port<workflow::By<ValidateWorkflow>>,
+    /// Read a run.
+    pub get: Port<workflow::By<GetRun>>,
+    /// List runs.
+    pub list: Port<workflow::By<ListRuns>>,
+    /// Cancel, pause, resume, signal, retry.
+    pub control: Port<workflow::By<ControlRun>>,
+    /// The graph of a run.
+    pub dag: Port<workflow::By<GetDag>>,
+    /// What happened in a run.
+    pub history: Port<workflow::By<GetHistory>>,
+    /// Spread a run, or hand it over.
+    pub coordinate: Port<workflow::By<CoordinateRun>>,
+    /// Take a run over from a peer.
+    pub take_over: Port<workflow::By<TakeOverRun>>,
+}
+
+/// Ports of the scheduler.
+#[derive(Debug, Clone)]
+pub struct SchedulePorts {
+    /// Make a schedule.
+    pub add: Port<schedule::By<AddSchedule>>,
+    /// List schedules.
+    pub list: Port<schedule::By<ListSchedules>>,
+    /// Pause, resume, remove, trigger.
+    pub control: Port<schedule::By<ControlSchedule>>,
+}
+
 /// Ports of the artifact store.
 #[derive(Debug, Clone)]
 pub struct ArtifactPorts {
@@ -145,6 +190,10 @@ pub struct NodePorts {
     pub discovery: DiscoveryPorts,
     /// Who is in the mesh.
     pub membership: MembershipPorts,
+    /// The coordinator of workflows.
+    pub workflows: WorkflowPorts,
+    /// The scheduler.
+    pub schedules: SchedulePorts,
     /// The artifact store.
     pub artifacts: ArtifactPorts,
     /// Ask a peer.
@@ -162,6 +211,8 @@ pub struct GatewayDeps {
     pub node: NodePorts,
     /// This node.
     pub local_peer: PeerId,
+    /// JSON Schema of a workflow's definition, which clients can read as a resource.
+    pub workflow_schema: Json,
 }
 
 /// The gateway between the two phases: its ports exist, nothing is served yet.
@@ -171,6 +222,7 @@ pub struct GatewaySeed {
     ports: GatewayPorts,
     serve: Inbox<ServeRequest>,
     upstream: Inbox<CallUpstream>,
+    describe_tools: Inbox<DescribeTools>,
     mailbox: Mailbox<GatewayActor>,
     changed: Port<UpstreamChanged>,
 }
@@ -187,7 +239,8 @@ pub fn prepare(
     let metrics = Metrics::register(registry)?;
     let (serve, serve_inbox) = channel_port(options.limits.queued);
     let (upstream, upstream_inbox) = channel_port(options.limits.upstream_queued);
-    let ports = GatewayPorts { serve, upstream };
+    let (describe_tools, describe_inbox) = channel_port(DESCRIPTIONS_QUEUED);
+    let ports = GatewayPorts { serve, upstream, describe_tools };
     let mailbox = mailbox::<GatewayActor>();
     let changed = mailbox.port(CHANGES_QUEUED);
     let seed = GatewaySeed {
@@ -196,6 +249,7 @@ pub fn prepare(
         ports: ports.clone(),
         serve: serve_inbox,
         upstream: upstream_inbox,
+        describe_tools: describe_inbox,
         mailbox,
         changed,
     };
@@ -222,7 +276,13 @@ impl GatewaySeed {
             call_upstream(Arc::clone(&routes), call)
         });
 
-        let dispatcher = Arc::new(Dispatcher::new(deps.node.clone()));
+        let shapes = Arc::new(Shapes::new(&deps.node, deps.local_peer.clone()));
+        serve_inbox(&runtime, self.describe_tools, stop.clone(), move |DescribeTools { names }| {
+            let shapes = Arc::clone(&shapes);
+            async move { shapes.of(&names).await }
+        });
+
+        let dispatcher = Arc::new(Dispatcher::new(deps.node.clone(), self.options.workflows));
         let admission = Arc::new(Admission::new(self.options.limits));
         serve_inbox(&runtime, self.serve, stop.clone(), move |request: ServeRequest| {
             let (dispatcher, admission) = (Arc::clone(&dispatcher), Arc::clone(&admission));
@@ -232,8 +292,8 @@ impl GatewaySeed {
             }
         });
 
-        let node = Arc::new(Node::new(deps.node, self.ports.serve, deps.local_peer));
-        let server = McpServer::new(node, self.metrics.clone());
+        let node = Node::new(deps.node, self.ports.serve, deps.local_peer, self.options.workflows);
+        let server = McpServer::new(Arc::new(node), self.metrics.clone(), deps.workflow_schema);
         let sessions = server.sessions(&self.options.http);
         let watches = upstreams.watches();
         let (metrics, open) = (self.metrics, sessions.open());

@@ -42,9 +42,14 @@ fn limits() -> Limits {
     Limits { max_bytes: MAX_DOCUMENT, ..Limits::default() }
 }
 
+/// Parses a document as untrusted JSON.
+pub(crate) fn strict(bytes: &[u8], field: &str) -> Result<Value, MeshError> {
+    parse_strict(bytes, &limits()).map_err(|error| unusable(field, &error))
+}
+
 /// Parses a stored document, a large one on a thread for blocking work.
 pub(crate) async fn parse(bytes: Bytes) -> Result<Value, MeshError> {
-    read(bytes, |bytes| parse_strict(bytes, &limits()).map_err(|error| unusable("payload", &error))).await
+    read(bytes, |bytes| strict(bytes, "payload")).await
 }
 
 /// Reads a document, a large one on a thread for blocking work.

@@ -18,7 +18,7 @@ async fn the_same_tools_are_listed_in_both_eras_in_a_fixed_order() {
         let client = node.client(era).await;
         let info = client.0.peer_info().unwrap();
         assert_eq!(info.server_info.as_ref().unwrap().name, "meshwork");
-        assert_eq!(info.instructions.as_ref().unwrap().lines().count(), 6);
+        assert_eq!(info.instructions.as_ref().unwrap().lines().count(), 7);
         let list = client.0.list_tools(None).await.unwrap();
         if era == Era::Present {
             assert!(list.ttl_ms.unwrap() > 0 && list.cache_scope.is_some());
@@ -26,7 +26,7 @@ async fn the_same_tools_are_listed_in_both_eras_in_a_fixed_order() {
         lists.push(list.tools.into_iter().map(|tool| tool.name.to_string()).collect::<Vec<_>>());
     }
     assert_eq!(lists[0], lists[1]);
-    assert_eq!(lists[0].len(), 32);
+    assert_eq!(lists[0].len(), 50);
     assert!(lists[0].is_sorted());
     node.stop().await;
 }
@@ -162,7 +162,7 @@ async fn stdio_and_the_bridge_answer_like_http() {
         let (client, served) = tokio::join!(
             async {
                 let client = Client::stream(ours, era).await;
-                assert_eq!(client.0.list_all_tools().await.unwrap().len(), 32);
+                assert_eq!(client.0.list_all_tools().await.unwrap().len(), 50);
                 assert_eq!(
                     client.refused("p2p_taskqueue_cancel", json!({})).await["code"],
                     "invalid_argument"
@@ -178,7 +178,7 @@ async fn stdio_and_the_bridge_answer_like_http() {
         let (client, bridged) = tokio::join!(
             async {
                 let client = Client::stream(ours, era).await;
-                assert_eq!(client.0.list_all_tools().await.unwrap().len(), 32);
+                assert_eq!(client.0.list_all_tools().await.unwrap().len(), 50);
                 let task = json!({"task_type": "echo", "payload": {}});
                 assert_eq!(client.call("p2p_taskqueue_submit", task).await["status"], "queued");
                 assert_eq!(

@@ -2,6 +2,8 @@
 //! the gateway asks of them.
 
 pub(super) mod membership;
+pub(super) mod schedule;
+pub(super) mod workflow;
 
 use super::client::{Client, Era};
 use crate::*;
@@ -54,6 +56,12 @@ pub(super) struct State {
     pub(super) upstream_tools: Mutex<BTreeMap<String, Vec<String>>>,
     /// Reads of tasks that wait now.
     pub(super) waiting: AtomicUsize,
+    /// Tools that the worker of the peer offers beside `echo`.
+    pub(super) offered: Mutex<Vec<String>>,
+    /// What the coordinator has.
+    pub(super) runs: workflow::Runs,
+    /// What the scheduler has.
+    pub(super) schedules: Mutex<BTreeMap<String, meshwork_proto::schedule::ScheduleView>>,
 }
 
 impl State {
@@ -187,10 +195,12 @@ fn stats(state: &State) -> QueueStats {
     for task in state.tasks.lock().unwrap().values() {
         *by_status.entry(task.status).or_default() += 1;
     }
+    let mut tools = vec!["echo".to_owned()];
+    tools.extend(state.offered.lock().unwrap().iter().cloned());
     let worker = WorkerView {
         worker: meshwork_proto::WorkerId::of_peer(&peer(), 1),
         local: false,
-        tools: vec!["echo".into()],
+        tools,
         labels: vec![],
         running: 1,
         completed: 2,
@@ -198,9 +208,15 @@ fn stats(state: &State) -> QueueStats {
         lost: 4,
         last_seen: UnixMillis(1_700_000_000_000),
     };
+    let by_hand = WorkerView {
+        worker: "laptop".parse().unwrap(),
+        tools: vec!["by_hand".into()],
+        running: 0,
+        ..worker.clone()
+    };
     QueueStats {
         by_status,
-        workers: vec![worker],
+        workers: vec![worker, by_hand],
         max_tasks: 100,
         oldest_ready_ms: Some(2500),
         ..QueueStats::default()
@@ -243,7 +259,10 @@ fn queue(state: &Arc<State>) -> QueuePorts {
         }),
         get: port(state, |state, by: By<GetTask>| get(state, by.op)),
         list: port(state, |state, by: By<List>| async move { Ok(list(&state, &by.op)) }),
-        stats: port(state, |state, _: By<Stats>| async move { Ok(stats(&state)) }),
+        stats: port(state, |state, _: By<Stats>| async move {
+            state.log("stats");
+            Ok(stats(&state))
+        }),
     }
 }
 
@@ -343,7 +362,7 @@ fn artifacts(state: &Arc<State>) -> ArtifactPorts {
 /// What the one peer there is answers.
 fn remote(state: &State, request: MeshRequest) -> Result<MeshReply, CallError> {
     state.log(format!("peer {}", request.name()));
-    if let Some(answer) = membership::remote(&request) {
+    if let Some(answer) = membership::remote(&request).or_else(|| workflow::remote(state, &request)) {
         return answer.map_err(CallError::Refused);
     }
     Ok(match request {
@@ -382,6 +401,8 @@ pub(super) fn node_ports(state: &Arc<State>) -> NodePorts {
         executor: executor(state),
         discovery: discovery(state),
         membership: membership::ports(state),
+        workflows: workflow::ports(state),
+        schedules: schedule::ports(state),
         artifacts: artifacts(state),
         call_peer: port(state, |state, call: CallPeer| async move {
             if call.target != PeerTarget::Id(peer()) {
@@ -419,7 +440,8 @@ impl Node {
         let supervision = Supervision::threads(&registry, Handle::current()).unwrap();
         let state = Arc::new(State::default());
         let (ports, seed) = prepare(options, &registry).unwrap();
-        let deps = GatewayDeps { node: node_ports(&state), local_peer: local() };
+        let workflow_schema = Json::from_value(&json!({"title": "workflow"}));
+        let deps = GatewayDeps { node: node_ports(&state), local_peer: local(), workflow_schema };
         let gateway = seed.start(deps, &supervision);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
@@ -430,6 +452,11 @@ impl Node {
 
     pub(super) async fn client(&self, era: Era) -> Client {
         Client::http(&self.url, era).await
+    }
+
+    /// A client that knows the Tasks extension.
+    pub(super) async fn client_with_tasks(&self, era: Era) -> Client {
+        Client::http_with_tasks(&self.url, era).await
     }
 
     /// Stops everything; all of it must end.

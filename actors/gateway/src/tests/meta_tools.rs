@@ -18,10 +18,11 @@ async fn every_tool_is_found_by_category() {
     let node = Node::start(GatewayOptions::default()).await;
     let client = node.client(Era::Present).await;
     let found = client.call("tools_list_categories", json!({"include_count": true})).await;
-    assert_eq!(names(&found, "categories"), ["taskqueue", "peers", "builtin", "git", &peer_category()]);
-    assert_eq!(found["category_count"], 5);
-    let counts = [&found["categories"][0]["tool_count"], &found["categories"][1]["tool_count"]];
-    assert_eq!(counts, [&json!(14), &json!(14)]);
+    let all = ["taskqueue", "peers", "workflows", "schedules", "builtin", "git", &peer_category()];
+    assert_eq!(names(&found, "categories"), all);
+    assert_eq!(found["category_count"], 7);
+    let counts: Vec<&Value> = (0..4).map(|index| &found["categories"][index]["tool_count"]).collect();
+    assert_eq!(counts, [&json!(14), &json!(14), &json!(12), &json!(6)]);
     let plain = client.call("tools_list_categories", json!({})).await;
     assert!(plain["categories"][0].get("tool_count").is_none());
 
@@ -39,7 +40,7 @@ async fn every_tool_is_found_by_category() {
     let unknown = client.refused("tools_list_tools", json!({"category": "nope"})).await;
     assert_eq!(
         unknown["available_categories"],
-        json!(["taskqueue", "peers", "builtin", "git", peer_category()])
+        json!(["taskqueue", "peers", "workflows", "schedules", "builtin", "git", peer_category()])
     );
     node.stop().await;
 }

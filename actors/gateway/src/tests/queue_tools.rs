@@ -77,7 +77,7 @@ async fn lists_come_page_by_page_and_counts_have_every_state() {
         status["counts"],
         json!({"queued": 3, "running": 0, "completed": 0, "failed": 0, "cancelled": 0})
     );
-    assert_eq!((&status["oldest_age_s"], &status["workers"]), (&json!(2.5), &json!(1)));
+    assert_eq!((&status["oldest_age_s"], &status["workers"]), (&json!(2.5), &json!(2)));
     assert_eq!(status["limits"]["max_tasks"], 100);
     let workers = client.call("p2p_taskqueue_worker_stats", json!({})).await;
     assert_eq!(

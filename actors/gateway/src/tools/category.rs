@@ -7,21 +7,32 @@ pub(crate) enum Category {
     Taskqueue,
     /// Who is in the mesh.
     Peers,
+    /// Runs of workflows.
+    Workflows,
+    /// What is started at times.
+    Schedules,
 }
 
 /// The names of the categories of a node's own tools: no upstream server can have one of them, for its tools would be
 /// hidden behind the node's own.
-pub const OWN_CATEGORIES: [&str; 2] = [Category::Taskqueue.name(), Category::Peers.name()];
+pub const OWN_CATEGORIES: [&str; 4] = [
+    Category::Taskqueue.name(),
+    Category::Peers.name(),
+    Category::Workflows.name(),
+    Category::Schedules.name(),
+];
 
 impl Category {
     /// All of them, in the order in which they are listed.
-    pub(crate) const ALL: [Self; 2] = [Self::Taskqueue, Self::Peers];
+    pub(crate) const ALL: [Self; 4] = [Self::Taskqueue, Self::Peers, Self::Workflows, Self::Schedules];
 
     /// The stable name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Taskqueue => "taskqueue",
             Self::Peers => "peers",
+            Self::Workflows => "workflows",
+            Self::Schedules => "schedules",
         }
     }
 
@@ -30,6 +41,10 @@ impl Category {
         match self {
             Self::Taskqueue => "The durable task queue of this node",
             Self::Peers => "Who is in the mesh: peers, how they are found, first contacts, trust",
+            Self::Workflows => {
+                "Workflows: steps that need one another, run across the mesh until they are done"
+            }
+            Self::Schedules => "Tasks and workflows that are started at times",
         }
     }
 

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// Longest wait for the end of a task.
 pub(crate) const MAX_WAIT_S: f64 = 60.0;
+/// Entries on a page when no number is given, and most entries on a page.
+const DEFAULT_PAGE: u32 = 50;
+const MAX_PAGE: u32 = 1000;
 /// Longest time for anything else: a year.
 pub(crate) const MAX_TIME_S: f64 = 31_536_000.0;
 
@@ -39,6 +42,15 @@ pub(crate) fn parse<T: DeserializeOwned>(fields: &[String], arguments: JsonObjec
 /// Reads a task id.
 pub(crate) fn task_id(text: &str) -> Result<TaskId, MeshError> {
     text.parse().map_err(|error| MeshError::from_coded(&error as &meshwork_proto::id::IdError))
+}
+
+/// Reads `limit`.
+pub(crate) fn page(limit: Option<u32>) -> Result<u32, MeshError> {
+    let limit = limit.unwrap_or(DEFAULT_PAGE);
+    if (1..=MAX_PAGE).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(invalid(format!("limit is {limit}, which is out of range: expected 1 to {MAX_PAGE}")))
 }
 
 /// Reads a time in seconds: finite, not negative, at most `max`.

@@ -9,7 +9,7 @@ mod dispatch;
 
 pub(super) use dispatch::run_dispatch;
 
-use super::{Failure, Hints, MeshTool, READS};
+use super::{Failure, Hints, Listener, MeshTool, READS};
 use crate::node::Node;
 use catalogue::{Detail, Place};
 use rmcp::model::{CallToolResult, JsonObject};
@@ -275,13 +275,13 @@ impl MeshTool for Dispatch {
 }
 
 /// Runs `tools_dispatch` after its arguments were read.
-async fn dispatch(node: &Node, input: DispatchIn) -> Result<CallToolResult, Failure> {
+async fn dispatch(node: &Node, input: DispatchIn, listener: &Listener) -> Result<CallToolResult, Failure> {
     let name = one_of("tool", input.tool, "tool_name", input.tool_name)?;
     let params = match (input.params, input.parameters) {
         (None, None) => JsonObject::new(),
         (a, b) => one_of("params", a, "parameters", b)?,
     };
-    dispatch::call(node, &input.category, &name, params, input.peer.as_deref()).await
+    dispatch::call(node, &input.category, &name, params, input.peer.as_deref(), listener).await
 }
 
 #[cfg(test)]

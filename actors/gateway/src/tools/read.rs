@@ -1,6 +1,6 @@
 //! `p2p_taskqueue_task_status` and `p2p_taskqueue_list_tasks`.
 
-use super::input::{invalid, task_id};
+use super::input::{page, task_id};
 use super::record::{TaskRecord, TaskSummary};
 use super::{Failure, Hints, MeshTool, READS};
 use crate::node::{Node, PATIENCE};
@@ -8,11 +8,6 @@ use meshwork_proto::queue::{GetTask, List};
 use meshwork_proto::task::TaskStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// Tasks on a page when no number is given.
-const DEFAULT_PAGE: u32 = 50;
-/// Most tasks on a page.
-const MAX_PAGE: u32 = 1000;
 
 /// The whole record of a task.
 pub(crate) struct TaskStatusTool;
@@ -94,13 +89,7 @@ impl MeshTool for ListTasks {
             Ok(status) => status,
             Err(error) => return Err(Failure::from_coded(&error as &meshwork_proto::task::SpecError)),
         };
-        let limit = input.limit.unwrap_or(DEFAULT_PAGE);
-        if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(invalid(format!(
-                "limit is {limit}, which is out of range: expected 1 to {MAX_PAGE}"
-            ))
-            .into());
-        }
+        let limit = page(input.limit)?;
         let Ok(cursor) = input.cursor.as_deref().map(task_id).transpose() else {
             return Err(Failure::invalid(
                 "cursor is not one that this tool gave: use next_cursor as it came",

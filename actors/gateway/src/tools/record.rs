@@ -13,7 +13,8 @@ pub(crate) fn secs(millis: u64) -> f64 {
     millis as f64 / 1000.0
 }
 
-fn at(time: UnixMillis) -> f64 {
+/// Seconds since 1970-01-01 UTC.
+pub(crate) fn at(time: UnixMillis) -> f64 {
     secs(time.0)
 }
 

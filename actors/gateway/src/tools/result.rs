@@ -2,22 +2,13 @@
 
 use super::input::{MAX_WAIT_S, seconds, task_id};
 use super::record::ErrorOut;
-use super::{Failure, Hints, MeshTool, READS};
-use crate::dispatch::read_document;
+use super::{Failure, Hints, MeshTool, READS, document};
 use crate::node::{Node, PATIENCE, millis};
-use crate::options::MAX_DOCUMENT;
 use meshwork_proto::queue::GetTask;
 use meshwork_proto::task::Payload;
-use meshwork_proto::{Cid, ErrorCode, MeshError, PeerId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::time::Duration;
-
-/// Largest result that is given in the answer, in bytes.
-const MAX_SHOWN: u64 = MAX_DOCUMENT as u64;
-/// How long fetching a large result from its owner may take.
-const FETCH: Duration = Duration::from_secs(60);
 
 /// Reads a result.
 pub(crate) struct GetResult;
@@ -81,11 +72,7 @@ impl MeshTool for GetResult {
             node.ask(&at, GetTask { id, wait_ms: millis(wait) }, wait.saturating_add(PATIENCE)).await?;
         let (owner, task) = (answer.peer, answer.value);
         let (result, hint) = match &task.output {
-            Some(Payload::Inline(json)) => (json.to_value(), None),
-            Some(Payload::Stored { cid, len }) if *len > MAX_SHOWN => {
-                (Value::Null, Some(too_large(cid, *len, &owner)))
-            }
-            Some(Payload::Stored { cid, len }) => (stored(node, &owner, cid, *len).await?, None),
+            Some(output) => document::show(node, &owner, output).await?,
             None if task.status.is_finished() => (Value::Null, None),
             None => (Value::Null, Some(not_yet(&task.status.to_string()))),
         };
@@ -103,28 +90,6 @@ impl MeshTool for GetResult {
             hint,
         })
     }
-}
-
-/// Reads a result from the artifact store, fetching it from the task's owner first if it is not here.
-async fn stored(node: &Node, owner: &PeerId, cid: &Cid, len: u64) -> Result<Value, MeshError> {
-    if owner != node.local() {
-        node.artifacts.ensure(cid, len, owner, FETCH).await?;
-    }
-    let bytes = node.artifacts.read_whole(cid).await?;
-    let cid = *cid;
-    let parse = move |bytes: &[u8]| {
-        serde_json::from_slice(bytes).map_err(|error| {
-            MeshError::new(ErrorCode::Corrupt, format!("result stored as {cid} cannot be read: {error}"))
-        })
-    };
-    read_document(bytes, parse).await
-}
-
-fn too_large(cid: &Cid, len: u64, owner: &PeerId) -> String {
-    format!(
-        "the result of {len} bytes is larger than the {MAX_SHOWN} bytes that an answer carries: it is the artifact {cid} \
-         in the store of peer {owner}; have the tool give a summary, or write a file and give its name"
-    )
 }
 
 fn not_yet(status: &str) -> String {

@@ -1,13 +1,12 @@
 //! `p2p_taskqueue_submit`: from arguments to a durable task.
 
 use super::input::{MAX_TIME_S, limit_ms, seconds};
-use super::{Failure, Hints, MeshTool};
+use super::{Failure, Hints, MeshTool, document};
 use crate::dispatch::{Artifacts, canonical, resolve_tool};
 use crate::node::{Node, PATIENCE, millis};
-use crate::options::MAX_DOCUMENT;
 use meshwork_proto::queue::Submit;
-use meshwork_proto::task::{DEFAULT_MAX_ATTEMPTS, DEFAULT_PRIORITY, INLINE_LIMIT, Payload, TaskSpec};
-use meshwork_proto::{Cid, ErrorCode, Json, MeshError};
+use meshwork_proto::task::{DEFAULT_MAX_ATTEMPTS, DEFAULT_PRIORITY, Payload, TaskSpec};
+use meshwork_proto::{Json, MeshError};
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +30,7 @@ pub(crate) struct SubmitIn {
     #[schemars(range(min = 1, max = 10))]
     priority: Option<u8>,
     /// The same key with the same type, model and payload gives the first task again instead of a new one.
-    idempotency_key: Option<String>,
+    pub(super) idempotency_key: Option<String>,
     /// How often it may be tried. 3 if absent; lost workers do not count.
     #[schemars(range(min = 1, max = 1000))]
     max_attempts: Option<u32>,
@@ -55,7 +54,7 @@ pub(crate) struct SubmitIn {
     /// Free data that is kept with the task.
     metadata: Option<JsonObject>,
     /// Peer that is to own the task, as peer id or multiaddress; this node if absent.
-    peer: Option<String>,
+    pub(super) peer: Option<String>,
 }
 
 /// The accepted task.
@@ -100,7 +99,7 @@ impl MeshTool for SubmitTask {
 
 /// The specification that the arguments ask for. A large payload is put into the own artifact store; a peer that is to
 /// own the task fetches it from here.
-async fn specify(artifacts: &Artifacts, input: SubmitIn) -> Result<TaskSpec, MeshError> {
+pub(super) async fn specify(artifacts: &Artifacts, input: SubmitIn) -> Result<TaskSpec, MeshError> {
     let payload = Value::Object(input.payload);
     let tool = resolve_tool(&input.task_type, &payload)?;
     let (bytes, input_cid) = canonical("payload", &payload)?;
@@ -135,22 +134,6 @@ async fn specify(artifacts: &Artifacts, input: SubmitIn) -> Result<TaskSpec, Mes
         parents: Vec::new(),
     };
     spec.check().map_err(|error| MeshError::from_coded(&error))?;
-    let payload = keep(artifacts, bytes, input_cid).await?;
+    let payload = document::keep(artifacts, "payload", bytes, input_cid).await?;
     Ok(TaskSpec { payload, ..spec })
-}
-
-/// The payload as a task carries it: small ones inline, others by content id.
-async fn keep(artifacts: &Artifacts, bytes: bytes::Bytes, cid: Cid) -> Result<Payload, MeshError> {
-    if bytes.len() <= INLINE_LIMIT {
-        return Ok(Payload::Inline(Json::from_checked(bytes)));
-    }
-    if bytes.len() > MAX_DOCUMENT {
-        let message =
-            format!("payload of {} bytes is larger than the limit of {MAX_DOCUMENT} bytes", bytes.len());
-        return Err(MeshError::new(ErrorCode::TooLarge, message));
-    }
-    let len = bytes.len() as u64;
-    let stored = artifacts.put(bytes).await?;
-    debug_assert_eq!(stored, cid, "the store names bytes as we do");
-    Ok(Payload::Stored { cid: stored, len })
 }

@@ -37,18 +37,39 @@ const MEMBERSHIP: [&str; 14] = [
     "peer_revoke",
 ];
 
+const WORKFLOWS: [&str; 12] = [
+    "cancel",
+    "coordinate",
+    "get_dag",
+    "history",
+    "list",
+    "pause",
+    "resume",
+    "retry",
+    "signal",
+    "status",
+    "submit",
+    "validate",
+];
+
+const SCHEDULES: [&str; 6] = ["create", "list", "pause", "remove", "resume", "trigger"];
+
 #[test]
 fn the_names_are_those_that_people_script_against() {
-    let queue = QUEUE.iter().map(|name| format!("p2p_taskqueue_{name}")).collect::<Vec<_>>();
-    let membership = MEMBERSHIP.iter().map(|name| format!("p2p_{name}")).collect::<Vec<_>>();
-    for (category, expected) in [(Category::Taskqueue, queue), (Category::Peers, membership)] {
+    let groups: [(Category, &str, &[&str]); 4] = [
+        (Category::Taskqueue, "p2p_taskqueue_", &QUEUE),
+        (Category::Peers, "p2p_", &MEMBERSHIP),
+        (Category::Workflows, "p2p_workflow_", &WORKFLOWS),
+        (Category::Schedules, "p2p_schedule_", &SCHEDULES),
+    ];
+    for (category, prefix, expected) in groups {
         let names: Vec<&str> = table().of(category).map(|(name, _)| name).collect();
-        assert_eq!(names, expected);
+        assert_eq!(names, expected.iter().map(|name| format!("{prefix}{name}")).collect::<Vec<_>>());
     }
     let meta: Vec<&str> =
         table().iter().map(|(name, _)| name).filter(|name| name.starts_with("tools_")).collect();
     assert_eq!(meta, ["tools_dispatch", "tools_get_schema", "tools_list_categories", "tools_list_tools"]);
-    assert_eq!(OWN_CATEGORIES, ["taskqueue", "peers"]);
+    assert_eq!(OWN_CATEGORIES, ["taskqueue", "peers", "workflows", "schedules"]);
     for category in Category::ALL {
         assert_eq!(Category::named(category.name()), Some(category));
     }
@@ -144,6 +165,24 @@ fn every_example_is_accepted() {
     example::<super::status::WorkerStats>();
     example::<super::stop::ShutdownTool>();
     example::<super::submit::SubmitTask>();
+    example::<super::workflow::control::CancelTool>();
+    example::<super::workflow::control::PauseTool>();
+    example::<super::workflow::control::ResumeTool>();
+    example::<super::workflow::control::RetryTool>();
+    example::<super::workflow::control::SignalTool>();
+    example::<super::workflow::coordinate::CoordinateTool>();
+    example::<super::workflow::dag::DagTool>();
+    example::<super::workflow::history::HistoryTool>();
+    example::<super::workflow::list::ListTool>();
+    example::<super::workflow::status::StatusTool>();
+    example::<super::workflow::submit::SubmitTool>();
+    example::<super::workflow::validate::ValidateTool>();
+    example::<super::schedule::control::PauseTool>();
+    example::<super::schedule::control::RemoveTool>();
+    example::<super::schedule::control::ResumeTool>();
+    example::<super::schedule::control::TriggerTool>();
+    example::<super::schedule::create::CreateTool>();
+    example::<super::schedule::list::ListTool>();
     example::<super::meta::ListCategories>();
     example::<super::meta::ListCategoryTools>();
     example::<super::meta::GetSchema>();

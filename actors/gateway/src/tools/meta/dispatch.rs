@@ -3,7 +3,7 @@
 use super::catalogue::{self, connected, unknown_tool};
 use super::{Dispatch, DispatchIn};
 use crate::node::{At, Node, ask, millis};
-use crate::tools::{Category, Failure, MeshTool, input, table};
+use crate::tools::{Category, Failure, Listener, MeshTool, input, table};
 use futures::future::BoxFuture;
 use meshwork_proto::executor::{CallTool, ToolError, ToolOutput};
 use meshwork_proto::transport::PeerTarget;
@@ -22,12 +22,13 @@ pub(in crate::tools) fn run_dispatch<'a>(
     node: &'a Node,
     fields: &'a [String],
     arguments: JsonObject,
+    listener: &'a Listener,
 ) -> BoxFuture<'a, CallToolResult> {
     Box::pin(async move {
         let outcome = match input::parse::<<Dispatch as MeshTool>::Input>(fields, arguments) {
             Ok(input) => {
                 let input: DispatchIn = input;
-                super::dispatch(node, input).await
+                super::dispatch(node, input, listener).await
             }
             Err(error) => Err(error.into()),
         };
@@ -42,9 +43,10 @@ pub(super) async fn call(
     name: &str,
     params: JsonObject,
     peer: Option<&str>,
+    listener: &Listener,
 ) -> Result<CallToolResult, Failure> {
     if let Some(category) = Category::named(category) {
-        return own(node, category, name, params, peer).await;
+        return own(node, category, name, params, peer, listener).await;
     }
     let call = CallTool {
         tool: name.to_owned(),
@@ -55,7 +57,7 @@ pub(super) async fn call(
         return at_peer(node, target, call).await;
     }
     match catalogue::find(node, category).await? {
-        catalogue::Place::Own(category) => own(node, category, name, JsonObject::new(), None).await,
+        catalogue::Place::Own(category) => own(node, category, name, JsonObject::new(), None, listener).await,
         catalogue::Place::Peer { peer, tools } => {
             if !tools.iter().any(|info| info.name == name) {
                 return Err(unknown_tool(category, name, tools.into_iter().map(|info| info.name).collect()));
@@ -81,6 +83,7 @@ async fn own(
     name: &str,
     mut params: JsonObject,
     peer: Option<&str>,
+    listener: &Listener,
 ) -> Result<CallToolResult, Failure> {
     let Some((_, registered)) = table().of(category).find(|(own, _)| *own == name) else {
         let names = table().of(category).map(|(own, _)| own.to_owned()).collect();
@@ -95,7 +98,7 @@ async fn own(
         }
         params.insert("peer".into(), peer.into());
     }
-    Ok(registered.call(node, params).await)
+    Ok(registered.call(node, params, listener).await)
 }
 
 /// Calls a tool of the own executor, directly, so that the error of an upstream server comes back as it sent it.
