@@ -22,6 +22,8 @@ pub enum ActorKind {
     Queue,
     /// Workflow runs.
     Workflow,
+    /// Tasks and runs that are started at times.
+    Schedule,
     /// Running tools.
     Executor,
     /// MCP traffic.
@@ -33,7 +35,7 @@ pub enum ActorKind {
 pub enum ThreadClass {
     /// What keeps the node together: store, transport, discovery, bootstrap, reaper.
     Control,
-    /// Queue and workflows.
+    /// Queue, workflows and schedules.
     Work,
     /// The gateway.
     Edge,
@@ -70,7 +72,7 @@ const BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(100), Duration:
 
 impl ActorKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Store,
         Self::Transport,
         Self::Discovery,
@@ -78,6 +80,7 @@ impl ActorKind {
         Self::Reaper,
         Self::Queue,
         Self::Workflow,
+        Self::Schedule,
         Self::Executor,
         Self::Gateway,
     ];
@@ -91,9 +94,10 @@ impl ActorKind {
             Self::Discovery => ("discovery", ThreadClass::Control, 5, GiveUp::Degraded),
             Self::Bootstrap => ("bootstrap", ThreadClass::Control, 5, GiveUp::Degraded),
             Self::Reaper => ("reaper", ThreadClass::Control, 5, GiveUp::Degraded),
-            // These two replay from the store: what fails three times fails on what is stored.
+            // These three replay from the store: what fails three times fails on what is stored.
             Self::Queue => ("queue", ThreadClass::Work, 3, GiveUp::StopNode),
             Self::Workflow => ("workflow", ThreadClass::Work, 3, GiveUp::StopNode),
+            Self::Schedule => ("schedule", ThreadClass::Work, 3, GiveUp::Degraded),
             Self::Executor => ("executor", ThreadClass::Executor, 10, GiveUp::Degraded),
             Self::Gateway => ("gateway", ThreadClass::Edge, 10, GiveUp::StopNode),
         }
