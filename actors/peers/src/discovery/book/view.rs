@@ -6,7 +6,7 @@ use meshwork_proto::discovery::{
 };
 use meshwork_proto::{PeerId, UnixMillis};
 use serde::Serialize;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
 /// Most peers in one answer.
@@ -41,17 +41,41 @@ fn offers(entry: &Entry, capability: Option<&String>) -> bool {
     })
 }
 
+/// A peer with what decides its place in a list, looked at once.
+struct Ranked<'a> {
+    connected: bool,
+    confirmed: Option<UnixMillis>,
+    peer: &'a PeerId,
+    entry: &'a Entry,
+}
+
+impl<'a> Ranked<'a> {
+    fn of(peer: &'a PeerId, entry: &'a Entry) -> Self {
+        // As its state says, which would take longer to find out.
+        let connected = entry.link.is_some() && entry.left.is_none() && entry.shut_out.is_none();
+        Self { connected, confirmed: entry.last_confirmed(), peer, entry }
+    }
+
+    /// Connected ones first, then by how recently they were confirmed.
+    fn order(&self, other: &Self) -> Ordering {
+        let key = |ranked: &Self| (Reverse(ranked.connected), Reverse(ranked.confirmed));
+        key(self).cmp(&key(other)).then_with(|| self.peer.cmp(other.peer))
+    }
+}
+
 impl Book {
     /// The peers asked for, connected ones first, then by id; without those that left or are shut out.
     pub(crate) fn list(&self, query: &ListPeers) -> Vec<PeerView> {
         let fits = |entry: &Entry| {
             entry.left.is_none() && entry.shut_out.is_none() && offers(entry, query.capability.as_ref())
         };
-        let of = |connected: bool| {
-            self.entries.iter().filter(move |(_, entry)| entry.link.is_some() == connected && fits(entry))
-        };
-        of(true)
-            .chain(of(false))
+        let mut connected: Vec<&PeerId> = self.linked.iter().collect();
+        connected.sort_unstable();
+        let connected = connected.into_iter().filter_map(|peer| self.entries.get_key_value(peer));
+        let others = self.entries.iter().filter(|(_, entry)| entry.link.is_none());
+        connected
+            .chain(others)
+            .filter(|(_, entry)| fits(entry))
             .take(limit(query.max_peers))
             .map(|(peer, entry)| view(peer, entry))
             .collect()
@@ -63,20 +87,21 @@ impl Book {
         let fits = |entry: &Entry| {
             offers(entry, query.capability.as_ref())
                 && query.source.is_none_or(|source| entry.confirmed.iter().any(|(by, _)| *by == source))
+                && query.state.is_none_or(|wanted| entry.state(now, ttl) == wanted)
         };
-        let mut found: Vec<(PeerState, &PeerId, &Entry)> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| fits(entry))
-            .map(|(peer, entry)| (entry.state(now, ttl), peer, entry))
-            .filter(|(state, ..)| query.state.is_none_or(|wanted| *state == wanted))
-            .collect();
-        let order = |(state, peer, entry): &(PeerState, &PeerId, &Entry)| {
-            (*state != PeerState::Connected, Reverse(entry.last_confirmed()), (*peer).clone())
-        };
-        found.sort_by_cached_key(order);
-        found.truncate(limit(query.max_peers));
-        found.into_iter().map(|(state, peer, entry)| member(now, state, peer, entry)).collect()
+        let fitting = self.entries.iter().filter(|(_, entry)| fits(entry));
+        let mut found: Vec<Ranked<'_>> = fitting.map(|(peer, entry)| Ranked::of(peer, entry)).collect();
+        let most = limit(query.max_peers);
+        if found.len() > most {
+            // The book may be large and few of it asked for: only those need be in order.
+            found.select_nth_unstable_by(most, Ranked::order);
+            found.truncate(most);
+        }
+        found.sort_unstable_by(Ranked::order);
+        found
+            .into_iter()
+            .map(|Ranked { peer, entry, .. }| member(now, entry.state(now, ttl), peer, entry))
+            .collect()
     }
 
     /// The book in numbers.

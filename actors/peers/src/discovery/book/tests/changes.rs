@@ -3,13 +3,14 @@
 use super::{book, rng};
 use crate::discovery::book::{Book, Dialled};
 use crate::discovery::tests::bench::{
-    A, B, C, ME, NOW, at, believed, down, goodbye, offers, peer, record, up,
+    A, B, C, ME, NOW, at, believed, down, goodbye, nobody, offers, peer, record, up,
 };
 use meshwork_proto::discovery::{
     Advertisement, FoundPeer, ListMembers, ListPeers, PeerConnection, PeerState, PeerTrust, Source,
 };
 use meshwork_proto::transport::{AddressFailure, CallError, ConnectError};
 use meshwork_proto::{PeerId, Role, UnixMillis};
+use std::collections::BTreeSet;
 
 const X: &str = "/ip4/198.51.100.1/tcp/1";
 const Y: &str = "/ip4/198.51.100.2/tcp/1";
@@ -237,6 +238,34 @@ fn peers_are_listed_by_tool_label_state_and_source_and_connected_ones_come_first
     let old = book.list(&ListPeers { capability: Some("ocr".into()), max_peers: 0 });
     assert_eq!(old.iter().map(|view| view.peer.as_str()).collect::<Vec<_>>(), [B, A]);
     assert!(old[0].connected && old[0].role == Some(Role::Member));
+}
+
+#[test]
+fn a_few_of_a_large_book_are_those_that_come_first_in_all_of_it() {
+    let (mut book, mut rng) = (book(), rng());
+    for index in 0..500 {
+        let found = FoundPeer { peer: Some(nobody(index)), addresses: vec![X.to_owned()] };
+        // Several at a time, as from one visit, and not in the order of their ids.
+        book.found(at(u64::try_from(index * 7 % 100).unwrap()), Source::Dht, &[found]);
+    }
+    for index in [3, 141, 310] {
+        let link = PeerConnection::Up { peer: nobody(index), role: Role::Member, address: X.to_owned() };
+        book.connection(at(100), link, &mut rng);
+    }
+    let members = |max_peers| {
+        let listed = book.members(at(101), &ListMembers { max_peers, ..Default::default() });
+        listed.into_iter().map(|member| member.peer).collect::<Vec<PeerId>>()
+    };
+    let all = members(0);
+    assert_eq!(all.len(), 500);
+    let connected: BTreeSet<PeerId> = all[..3].iter().cloned().collect();
+    assert_eq!(connected, [nobody(3), nobody(141), nobody(310)].into());
+    for few in [1, 2, 3, 4, 50, 499, 500] {
+        assert_eq!(members(few), all[..usize::try_from(few).unwrap()]);
+    }
+    let old = book.list(&ListPeers { capability: None, max_peers: 4 });
+    assert_eq!(old.iter().map(|view| view.connected).collect::<Vec<_>>(), [true, true, true, false]);
+    assert_eq!(old[3].peer, nobody(0), "the others by their ids");
 }
 
 #[test]
