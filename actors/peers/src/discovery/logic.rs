@@ -200,7 +200,7 @@ impl Membership {
         dial: &Dial,
         result: &Result<ConnectedPeer, ConnectError>,
     ) {
-        self.policy.dial_ended(now);
+        self.policy.dial_ended(now, result);
         self.tried(now, dial, result);
     }
 
@@ -387,7 +387,6 @@ impl Membership {
     }
 
     /// About how many bytes of memory are held for a peer: for measurements.
-    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn bytes_of(&self, peer: &PeerId) -> usize {
         let key = size_of::<PeerId>();
         let entry = self.book.get(peer).map_or(0, |entry| size_of::<Entry>() + key + entry.heap_bytes());

@@ -36,7 +36,7 @@ pub struct DiscoveryOptions {
     pub ttl: Lifetimes,
     /// Connections that this node opens itself: until so many peers are connected. Default 24.
     pub target_connections: usize,
-    /// Connections that are being opened at a time. Default 8.
+    /// Most connections that are being opened at a time; fewer while handshakes do not end in time. Default 8.
     pub max_dials: usize,
     /// How long opening one may take. Default 10 s.
     pub dial_deadline: Duration,

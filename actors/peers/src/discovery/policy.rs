@@ -3,6 +3,10 @@
 //! Everybody is known by gossip, so a node need not be connected with everybody: with a few dozen, drawn at random, the
 //! mesh holds together when many go at once. Calls to others open a connection when they are made.
 //!
+//! How many are opened at a time depends on how it goes. A handshake costs both sides some processor time; where many nodes
+//! share a processor, or many come to one node at once, so many begun together that none ends in time would be work for
+//! nothing, again and again. So each that stalls halves the number, and each that succeeds adds one.
+//!
 //! Who has enough connections still tries, now and then, somebody who has gone silent without a goodbye: after a network
 //! was cut in two and is whole again, both halves have all the connections they want, each within itself, and would
 //! otherwise never meet again.
@@ -10,15 +14,20 @@
 use super::book::{Book, Entry};
 use super::gossip::spread_by_a_fifth;
 use meshwork_proto::discovery::Source;
+use meshwork_proto::transport::{CallError, ConnectError, ConnectedPeer};
 use meshwork_proto::{PeerId, UnixMillis};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two looks at the whole book: what comes in a burst is looked at once.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at the whole book, for each peer in it: looking takes a small part of the time whatever its size, and
+/// a node that has just found its first peers does not wait.
+const LOOK_EVERY_PER_PEER: Duration = Duration::from_micros(50);
+/// The shortest and the longest of these pauses: what comes in a burst is looked at once.
+const LOOK_EVERY: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(500);
 /// How often somebody silent is tried by who has enough connections.
 const BRIDGE_EVERY: Duration = Duration::from_secs(60);
 /// Most addresses without a peer id that wait for a try.
@@ -42,30 +51,37 @@ pub(crate) struct Dial {
 pub(crate) struct Policy {
     target: usize,
     max_dials: usize,
+    /// How many may be opened at a time now.
+    window: usize,
     in_flight: usize,
     nameless: VecDeque<(Arc<str>, Source)>,
     /// When to look again; none: when something changes.
     next_look: Option<UnixMillis>,
     last_look: UnixMillis,
+    /// Until the next look, at the soonest.
+    pause: Duration,
     next_bridge: UnixMillis,
 }
 
 impl Policy {
     pub(crate) fn new(target: usize, max_dials: usize) -> Self {
+        let max_dials = max_dials.max(1);
         Self {
             target,
-            max_dials: max_dials.max(1),
+            max_dials,
+            window: max_dials.div_ceil(2),
             in_flight: 0,
             nameless: VecDeque::new(),
             next_look: None,
             last_look: UnixMillis(0),
+            pause: *LOOK_EVERY.start(),
             next_bridge: UnixMillis(0),
         }
     }
 
     /// Something changed that may make a connection possible or necessary.
     pub(crate) fn stir(&mut self, now: UnixMillis) {
-        let soonest = self.last_look.after(LOOK_EVERY).max(now);
+        let soonest = self.last_look.after(self.pause).max(now);
         self.next_look = Some(self.next_look.map_or(soonest, |look| look.min(soonest)));
     }
 
@@ -96,8 +112,13 @@ impl Policy {
     }
 
     /// A connection that [`Policy::tick`] wanted was opened, or was not.
-    pub(crate) fn dial_ended(&mut self, now: UnixMillis) {
+    pub(crate) fn dial_ended(&mut self, now: UnixMillis, result: &Result<ConnectedPeer, ConnectError>) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.window = match result {
+            Ok(_) => self.window.saturating_add(1).min(self.max_dials),
+            Err(error) if is_stalled(error) => (self.window / 2).max(1),
+            Err(_) => self.window,
+        };
         self.stir(now);
     }
 
@@ -110,8 +131,11 @@ impl Policy {
             return;
         }
         (self.next_look, self.last_look) = (None, now);
+        let peers = u32::try_from(book.len()).unwrap_or(u32::MAX);
+        let pause = LOOK_EVERY_PER_PEER.saturating_mul(peers);
+        self.pause = pause.clamp(*LOOK_EVERY.start(), *LOOK_EVERY.end());
         let wanted = self.target.saturating_sub(book.linked().len() + self.in_flight);
-        let mut room = wanted.min(self.max_dials.saturating_sub(self.in_flight));
+        let mut room = wanted.min(self.window.saturating_sub(self.in_flight));
         if room == 0 {
             return;
         }
@@ -176,6 +200,12 @@ impl Policy {
         self.next_look = later;
         due.into_iter().map(|(.., peer)| peer.clone()).collect()
     }
+}
+
+/// Whether one side was too busy: nothing is wrong with an address, and still both sides did not admit each other in time.
+fn is_stalled(error: &ConnectError) -> bool {
+    let late = matches!(error.error, CallError::Timeout { .. } | CallError::Unreachable { .. });
+    late && error.failed.is_empty()
 }
 
 /// Who is tried first: less is better.

@@ -9,7 +9,7 @@ use crate::discovery::logic::{Asked, Effect, Membership};
 use crate::discovery::policy::Dial;
 use meshwork_proto::UnixMillis;
 use meshwork_proto::discovery::{CleanUp, FoundPeer, PeerConnection, PeerState, Source};
-use meshwork_proto::transport::{CallError, ConnectError, ConnectedPeer};
+use meshwork_proto::transport::{AddressFailure, CallError, ConnectError, ConnectedPeer};
 use std::collections::BTreeSet;
 
 fn membership() -> Membership {
@@ -85,6 +85,38 @@ fn connections_are_opened_a_few_at_a_time_until_there_are_enough() {
     let gone = core.book.linked()[0].clone();
     core.connection(at(30), down(gone.as_str()), &mut Vec::new());
     assert_eq!(dials(&mut core, at(31)).len(), 1, "another one takes its place");
+}
+
+#[test]
+fn who_is_too_busy_to_end_its_handshakes_begins_fewer_of_them() {
+    let mut core = membership();
+    find(&mut core, NOW, 0..100);
+    let first = dials(&mut core, NOW);
+    assert_eq!(first.len(), 4, "not as many as may be before it is known how it goes");
+    for dial in &first {
+        fail(&mut core, at(5), dial);
+    }
+    let mut flights = Vec::new();
+    for second in 6..12 {
+        let batch = dials(&mut core, at(second));
+        flights.push(batch.len());
+        for dial in &batch {
+            succeed(&mut core, at(second), dial);
+        }
+    }
+    assert_eq!(flights, [1, 2, 4, 8, 8, 1], "it doubles until there are enough");
+    // An address at which nobody answers says nothing of how busy anybody is.
+    let mut core = membership();
+    find(&mut core, NOW, 0..100);
+    for second in 0..5 {
+        let batch = dials(&mut core, at(second));
+        assert_eq!(batch.len(), 4);
+        for dial in &batch {
+            let error = CallError::Unreachable { target: String::new(), problem: "refused".into() };
+            let failed = vec![(dial.addresses[0].clone(), AddressFailure::Unreachable("refused".into()))];
+            core.dialled(at(second), dial, &Err(ConnectError { error, failed }));
+        }
+    }
 }
 
 #[test]
