@@ -66,7 +66,9 @@ impl NodeClient {
         let http = http_client(&url, options)?;
         let config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
             .max_concurrent_requests(CONCURRENT_CALLS)
-            .max_json_response_size(MAX_ANSWER_BYTES);
+            .max_json_response_size(MAX_ANSWER_BYTES)
+            // What says how far it is before it answers, answers in events.
+            .max_sse_event_size(MAX_ANSWER_BYTES);
         let transport = StreamableHttpClientTransport::with_client(http, config);
         let lifecycle = ClientLifecycleMode::Auto {
             preferred_versions: vec![ProtocolVersion::LATEST],

@@ -15,7 +15,7 @@ use meshwork_proto::queue::{By, QueueStats, Stats};
 use meshwork_proto::transport::{CallPeer, PeerTarget};
 use meshwork_proto::wire::{ListNodeTools, MeshReply, MeshRequest};
 use meshwork_proto::workflow::ToolShape;
-use meshwork_proto::{Caller, Coded, MeshError, PeerId};
+use meshwork_proto::{Caller, Coded, ErrorCode, MeshError, PeerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,8 @@ const MOST_ASKED: usize = 32;
 const ASKED_AT_ONCE: usize = 8;
 /// Peers that are tried for the schema of one tool.
 const TRIES: usize = 2;
-/// Questions that are answered at the same time; more wait.
-const QUESTIONS_AT_ONCE: usize = 64;
+/// Questions that are answered at the same time; more are refused.
+const QUESTIONS_AT_ONCE: usize = 1024;
 
 /// When a peer was asked for its tools, and which it listed; none when it did not answer.
 type Listed = (Instant, Option<Vec<ToolInfo>>);
@@ -83,8 +83,11 @@ impl Shapes {
         &self,
         names: &BTreeSet<String>,
     ) -> Result<BTreeMap<String, ToolShape>, MeshError> {
-        // The semaphore is never closed.
-        let _place = self.places.acquire().await.ok();
+        let _place = self.places.try_acquire().map_err(|_| {
+            let message =
+                format!("{QUESTIONS_AT_ONCE} questions for tools are under way already; try again later");
+            MeshError::new(ErrorCode::Busy, message)
+        })?;
         let known = self.known(names).await?;
         let mut shapes: BTreeMap<String, ToolShape> =
             names.iter().filter_map(|name| Some((name.clone(), known.shape(name, &self.local)?))).collect();

@@ -1,4 +1,7 @@
 //! Requests about schedules. Who may see or change which schedule is for the scheduler to judge.
+//!
+//! A workflow is checked when its schedule is made, by the coordinator that is going to run it: nobody reads what is wrong
+//! with it at three in the morning.
 
 use super::{Dispatcher, SOON, workflow};
 use crate::node::ask;
@@ -22,6 +25,9 @@ pub(super) async fn serve(
                     Scheduled::Task(spec) => node.check_task(peer, spec).await?,
                     Scheduled::Workflow(run) => workflow::receive(node, peer, run).await?,
                 }
+            }
+            if let Scheduled::Workflow(run) = &op.what {
+                workflow::check(node, caller.clone(), run).await?;
             }
             by(&ports.add, caller, op).await.map(MeshReply::Schedule)
         }

@@ -75,8 +75,22 @@ pub(super) async fn receive(node: &Dispatcher, peer: &PeerId, run: &SubmitRun) -
     Ok(())
 }
 
+/// Makes sure that a run can be started, without starting it.
+pub(super) async fn check(node: &Dispatcher, caller: Caller, run: &SubmitRun) -> Result<(), MeshError> {
+    let op = ValidateWorkflow {
+        definition: run.definition.clone(),
+        inputs: Some(run.inputs.clone()),
+        allow_unknown_tools: run.allow_unknown_tools,
+    };
+    let found = by(&node.ports.workflows.validate, caller, op, CHECKED).await?;
+    if found.problems.is_empty() {
+        return Ok(());
+    }
+    Err(MeshError::from_coded(&WorkflowError::Invalid(found.problems)))
+}
+
 /// Checks how large the documents of a run are.
-pub(crate) fn check_sizes(
+fn check_sizes(
     limits: &WorkflowLimits,
     definition: &Payload,
     inputs: Option<&Payload>,

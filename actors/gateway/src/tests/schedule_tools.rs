@@ -73,6 +73,7 @@ async fn a_schedule_of_a_broken_workflow_is_refused_with_all_problems() {
     let refused = client.refused("p2p_schedule_create", arguments).await;
     assert_eq!(refused["code"], "invalid_workflow");
     assert_eq!(refused["problems"].as_array().unwrap().len(), 7);
+    assert_eq!(node.state.logged("add_schedule"), 0, "the scheduler never heard of it");
     node.stop().await;
 }
 

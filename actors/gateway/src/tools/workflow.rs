@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long an answer may take for which a definition is checked: peers may be asked for their tools.
-const CHECKED: Duration = Duration::from_secs(40);
+pub(super) const CHECKED: Duration = Duration::from_secs(40);
 /// Most peers that a run may be spread over.
 const MAX_PEERS: usize = 64;
 

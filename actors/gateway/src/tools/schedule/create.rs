@@ -1,10 +1,10 @@
 //! `p2p_schedule_create`: starts a task or a workflow at times.
 
 use super::record::{ScheduleRecord, missed_name};
-use crate::node::{At, Node, PATIENCE, millis};
+use crate::node::{At, Node, millis};
 use crate::tools::input::{MAX_TIME_S, invalid, seconds};
 use crate::tools::submit::{SubmitIn, specify};
-use crate::tools::workflow::{Definition, explain, peers};
+use crate::tools::workflow::{CHECKED, Definition, explain, peers};
 use crate::tools::{Failure, Hints, MeshTool, closest};
 use meshwork_proto::MeshError;
 use meshwork_proto::schedule::{AddSchedule, Missed, ScheduleView, Scheduled, Timing};
@@ -58,8 +58,8 @@ impl MeshTool for CreateTool {
     const NAME: &'static str = "p2p_schedule_create";
     const TITLE: &'static str = "Make a schedule";
     const DESCRIPTION: &'static str = "Has a task or a workflow started at times, by a cron expression in a time zone or at \
-        an interval. It is durable, and no time is started twice, also after a crash. The same name with the same content \
-        gives the first schedule again.";
+        an interval. It is durable, and no time is started twice, also after a crash. A workflow is checked now. The same \
+        name with the same content gives the first schedule again.";
     const EXAMPLE: &'static str = r#"{"name": "nightly", "cron": "30 2 * * *", "timezone": "Europe/Berlin", "task": {"task_type": "echo", "payload": {"text": "hi"}}}"#;
     // The tools that it has run may do anything.
     const HINTS: Hints = Hints { read_only: false, destructive: true, idempotent: true, open_world: true };
@@ -103,7 +103,7 @@ impl MeshTool for CreateTool {
 }
 
 async fn make(node: &Node, at: &At, add: AddSchedule) -> Result<ScheduleRecord, MeshError> {
-    let answer = node.ask::<AddSchedule>(at, add, PATIENCE).await?;
+    let answer = node.ask::<AddSchedule>(at, add, CHECKED).await?;
     let schedule: ScheduleView = answer.value;
     Ok(ScheduleRecord::new(&answer.peer, &schedule))
 }
