@@ -5,8 +5,8 @@ pub mod reach;
 pub mod trust;
 
 pub use reach::{
-    AddressFailure, ConnectError, ConnectPeer, ConnectedPeer, Directory, DisconnectPeer, EnterSelf, GetReach,
-    LookUp, LookUpError, Reach, Reachability,
+    AddressFailure, ConnectError, ConnectPeer, ConnectedPeer, ConsiderAddresses, Directory, DisconnectPeer,
+    EnterSelf, GetReach, ListNeighbours, LookUp, LookUpError, Neighbours, Reach, Reachability,
 };
 pub use trust::{
     ListShutOut, Offence, OpenPairing, PairError, PairWith, PairedWith, PairingOffer, ReportOffence,

@@ -1,15 +1,22 @@
-//! Whom to contact at the start: configured peers, who wrote the invitation, and who wrote the last one.
+//! Whom to contact at the start: configured peers, who wrote the invitation, and who wrote the last one; and what first
+//! contacts are told of the connections.
 //!
 //! An invitation is given once. Its secret is kept in the data directory, and so are its addresses: a node that joined
 //! finds its mesh again after a restart without it.
 
 use crate::config::NodeConfig;
+use meshwork_network::NetworkStatus;
 use meshwork_peers::bootstrap::FirstContact;
+use meshwork_proto::PeerId;
 use meshwork_proto::discovery::Source;
 use meshwork_proto::transport::PeerTarget;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// Most addresses that are kept.
 const MAX_KEPT: usize = 64;
@@ -40,13 +47,39 @@ pub(super) fn first(config: &NodeConfig) -> Vec<FirstContact> {
         }
         None => kept(&file),
     };
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let configured = config.p2p.peers.iter().map(|address| (address, Source::Configured));
     configured
         .chain(invited.iter().map(|address| (address, Source::Invitation)))
         .filter(|(address, _)| seen.insert(*address))
         .map(|(address, source)| FirstContact { target: PeerTarget::Address(address.clone()), source })
         .collect()
+}
+
+/// Which admitted peers are connected, as it changes: a moment after it did, and no more than there may be connections.
+pub(super) fn connected(
+    runtime: &Handle,
+    mut status: watch::Receiver<NetworkStatus>,
+) -> watch::Receiver<Arc<BTreeSet<PeerId>>> {
+    let (changes, connected) = watch::channel(Arc::new(admitted(&status.borrow_and_update())));
+    runtime.spawn(async move {
+        while status.changed().await.is_ok() {
+            let now = admitted(&status.borrow_and_update());
+            changes.send_if_modified(|known| {
+                let changed = **known != now;
+                if changed {
+                    *known = Arc::new(now);
+                }
+                changed
+            });
+        }
+    });
+    connected
+}
+
+fn admitted(status: &NetworkStatus) -> BTreeSet<PeerId> {
+    let admitted = status.connections.iter().filter(|connection| connection.role.is_some());
+    admitted.map(|connection| connection.peer.clone()).collect()
 }
 
 fn keep(file: &Path, invited: &[String]) {
@@ -90,6 +123,55 @@ fn kept(file: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meshwork_network::ConnectionStatus;
+    use meshwork_proto::Role;
+    use meshwork_proto::transport::Reachability;
+
+    const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
+
+    fn connection(peer: &str, role: Option<Role>) -> ConnectionStatus {
+        ConnectionStatus {
+            peer: peer.parse().unwrap(),
+            role,
+            address: "/ip4/192.0.2.7/tcp/4001".into(),
+            direction: "out",
+            transport: "tcp",
+            rtt_us: None,
+            agent: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_connected_and_admitted_is_told_when_it_changes_and_strangers_are_not_told_of() {
+        let quiet = NetworkStatus {
+            peer: A.parse().unwrap(),
+            listen: Vec::new(),
+            connections: Vec::new(),
+            admitted: 0,
+            strangers: 0,
+            kept: 0,
+            kept_lost: 0,
+            dialling: 0,
+            reachability: Reachability::Unknown,
+            external: Vec::new(),
+            relays: Vec::new(),
+            observed: Vec::new(),
+        };
+        let (network, status) = watch::channel(quiet.clone());
+        let mut told = connected(&Handle::current(), status);
+        assert!(told.borrow_and_update().is_empty());
+        let member = connection(B, Some(Role::Member));
+        let both = vec![member.clone(), connection(A, None), member];
+        network.send_replace(NetworkStatus { connections: both, ..quiet.clone() });
+        told.changed().await.unwrap();
+        assert_eq!(**told.borrow_and_update(), [B.parse().unwrap()].into());
+        network.send_replace(quiet);
+        told.changed().await.unwrap();
+        assert!(told.borrow_and_update().is_empty());
+        drop(network);
+        assert!(told.changed().await.is_err(), "it ends with the network");
+    }
 
     #[test]
     fn what_was_kept_is_there_at_the_next_start_and_damage_is_no_reason_not_to_start() {

@@ -4,14 +4,16 @@
 use super::{NodeError, contacts};
 use crate::config::{self, Environment, NodeConfig};
 use meshwork_kit::Clock;
-use meshwork_network::{DhtOptions as DhtTable, PublicDhtOptions as PublicTable, ReachOptions, RelayLimits};
+use meshwork_network::{
+    DhtOptions as DhtTable, NetworkPorts, PublicDhtOptions as PublicTable, ReachOptions, RelayLimits,
+};
 use meshwork_peers::bootstrap::{BootstrapOptions, DnsOptions, EnvironmentPeers};
 use meshwork_peers::discovery::{DiscoveryOptions, Lifetimes};
 use meshwork_peers::public_ip::PublicIpOptions;
 use meshwork_peers::reaper::ReaperOptions;
 use meshwork_peers::sources::{
-    Dht, DhtOptions, DirectoryPorts, FileRegistry, FileRegistryOptions, Github, GithubOptions, GithubToken,
-    PeerSource, PublicDht, PublicDhtOptions, Rendezvous, RendezvousOptions,
+    Dht, DirectoryPorts, FileRegistry, FileRegistryOptions, Github, GithubOptions, GithubToken, Mdns,
+    MdnsOptions, PeerSource, PublicDht, Rendezvous, RendezvousOptions, TableOptions,
 };
 use meshwork_proto::discovery::Source;
 use meshwork_proto::{ErrorCode, PeerId};
@@ -28,9 +30,8 @@ fn lifetimes(config: &NodeConfig) -> Lifetimes {
     Lifetimes { default: seconds(discovery.ttl_s), by_source }
 }
 
-pub(super) fn discovery(config: &NodeConfig, environment: &Environment) -> DiscoveryOptions {
+pub(super) fn discovery(config: &NodeConfig) -> DiscoveryOptions {
     let discovery = &config.p2p.discovery;
-    let mdns = config::mdns_is_on(discovery.mdns, environment);
     DiscoveryOptions {
         ttl: lifetimes(config),
         target_connections: discovery.target_connections,
@@ -38,7 +39,6 @@ pub(super) fn discovery(config: &NodeConfig, environment: &Environment) -> Disco
         max_peers: discovery.max_peers,
         gossip: discovery.gossip,
         exchange_every: seconds(discovery.gossip_interval_s),
-        pushed: mdns.then_some(Source::Mdns).into_iter().collect(),
         seed: rand::random(),
         ..DiscoveryOptions::default()
     }
@@ -52,25 +52,30 @@ pub(super) fn reaper(config: &NodeConfig) -> ReaperOptions {
 pub(super) fn sources(
     config: &NodeConfig,
     environment: &Environment,
-    ports: &DirectoryPorts,
+    network: &NetworkPorts,
     clock: &Clock,
 ) -> Result<Vec<Box<dyn PeerSource>>, NodeError> {
     let discovery = &config.p2p.discovery;
+    let ports = DirectoryPorts { look_up: network.look_up.clone(), enter: network.enter_self.clone() };
     let ttl = |source| lifetimes(config).of(source).unwrap_or_default();
     let mut sources: Vec<Box<dyn PeerSource>> = Vec::new();
+    if config::mdns_is_on(discovery.mdns, environment) {
+        let options = MdnsOptions { interval: seconds(discovery.mdns_interval_s), ..MdnsOptions::default() };
+        sources.push(Box::new(Mdns::new(options, network.neighbours.clone())));
+    }
     if discovery.dht.enabled {
-        let options = DhtOptions {
+        let options = TableOptions {
             namespace: discovery.dht.namespace.clone(),
             interval: seconds(discovery.dht.interval_s),
-            ..DhtOptions::default()
+            ..Dht::usual()
         };
         sources.push(Box::new(Dht::new(options, ports.clone())));
     }
     if discovery.public_dht.enabled {
-        let options = PublicDhtOptions {
+        let options = TableOptions {
             namespace: discovery.public_dht.namespace.clone(),
             interval: seconds(discovery.public_dht.interval_s),
-            ..PublicDhtOptions::default()
+            ..PublicDht::usual()
         };
         sources.push(Box::new(PublicDht::new(options, ports.clone())));
     }
@@ -81,7 +86,7 @@ pub(super) fn sources(
             interval: seconds(discovery.rendezvous.interval_s),
             ..RendezvousOptions::default()
         };
-        sources.push(Box::new(Rendezvous::new(options, ports)));
+        sources.push(Box::new(Rendezvous::new(options, &ports)));
     }
     if let Some(path) = &discovery.files.path {
         let options = FileRegistryOptions {

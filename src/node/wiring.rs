@@ -1,7 +1,7 @@
 //! The one place where the parts of a node meet: ports first, then each part is started with the ports it needs.
 
 use super::ground::Ground;
-use super::{NodeError, describe, shutdown};
+use super::{NodeError, contacts, describe, shutdown};
 use super::{membership, options, secrets};
 use crate::config::{Environment, NodeConfig};
 use meshwork_gateway::{
@@ -14,19 +14,21 @@ use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapPorts, BootstrapSe
 use meshwork_peers::discovery::{self, DiscoveryDeps, DiscoveryPorts, DiscoverySeed};
 use meshwork_peers::public_ip;
 use meshwork_peers::reaper::{self, ReaperDeps};
-use meshwork_peers::sources::DirectoryPorts;
 use meshwork_proto::bootstrap::{GetPublicIp, PublicIp};
 use meshwork_proto::discovery::DescribeNode;
 use meshwork_proto::node::Shutdown;
-use meshwork_proto::transport::{GetReach, Reach};
+use meshwork_proto::transport::{ConsiderAddresses, GetReach, Reach};
 use meshwork_work::executor::{self, ExecutorDeps, ExecutorPorts, ExecutorSeed};
 use meshwork_work::queue::{self, QueueDeps, QueuePorts, QueueSeed};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// How long the services that know the public address may take together.
 const PUBLIC_IP_WITHIN: Duration = Duration::from_secs(30);
+/// How long the network may take to note what they said.
+const CONSIDER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Every port of the node: they exist before anything runs, so they can be handed around in circles.
 #[derive(Clone)]
@@ -155,7 +157,6 @@ fn start_discovery(
     seed: DiscoverySeed,
 ) -> Result<(), NodeError> {
     let (network, store) = (&ports.network, &ground.store.ports);
-    let directories = DirectoryPorts { look_up: network.look_up.clone(), enter: network.enter_self.clone() };
     let deps = DiscoveryDeps {
         clock: ground.clock.clone(),
         local_peer: ground.peer_id.clone(),
@@ -167,9 +168,9 @@ fn start_discovery(
         describe: describe_port(ground, ports),
         commit: store.commit.clone(),
         scan: store.scan.clone(),
-        sources: membership::sources(config, environment, &directories, &ground.clock)?,
+        sources: membership::sources(config, environment, network, &ground.clock)?,
     };
-    let options = membership::discovery(config, environment);
+    let options = membership::discovery(config);
     seed.start(&ground.supervision, &ground.registry, options, deps).map_err(NodeError::internal)?;
     Ok(())
 }
@@ -212,24 +213,11 @@ fn start_bootstrap(
         dial: ports.network.dial.clone(),
         connect: ports.network.connect.clone(),
         found: ports.discovery.found.clone(),
-        connected: connected(ground, network),
+        connected: contacts::connected(&ground.runtime, network.status()),
     };
     let options = membership::bootstrap(config, environment, &ground.peer_id);
     seed.start(&ground.supervision, &ground.registry, options, deps).map_err(NodeError::internal)?;
     Ok(())
-}
-
-/// How many admitted peers are connected, as it changes.
-fn connected(ground: &Ground, network: &Network) -> watch::Receiver<usize> {
-    let mut status = network.status();
-    let (changes, connected) = watch::channel(status.borrow().admitted);
-    ground.runtime.spawn(async move {
-        while status.changed().await.is_ok() {
-            let admitted = status.borrow_and_update().admitted;
-            changes.send_if_modified(|known| std::mem::replace(known, admitted) != admitted);
-        }
-    });
-    connected
 }
 
 fn start_gateway(
@@ -295,7 +283,7 @@ fn membership_ports(
         forget: discovery.forget.clone(),
         bootstrap: bootstrap.now.clone(),
         contacts: bootstrap.contacts.clone(),
-        public_ip: public_ip_port(ground, config),
+        public_ip: public_ip_port(ground, config, network),
         revoke: network.revoke.clone(),
         open_pairing: network.open_pairing.clone(),
         pair_with: network.pair_with.clone(),
@@ -303,16 +291,21 @@ fn membership_ports(
     }
 }
 
-/// Finds the public address out: when it is asked, and at the start if the configuration says so.
-fn public_ip_port(ground: &Ground, config: &NodeConfig) -> Port<GetPublicIp> {
+/// Finds the public address out: when it is asked, and at the start if the configuration says so. Then it is used too.
+fn public_ip_port(ground: &Ground, config: &NodeConfig, network: &NetworkPorts) -> Port<GetPublicIp> {
     let port = public_ip::serve(&ground.runtime, membership::public_ip(config));
     if config.p2p.public_ip.detect {
-        let asked = port.clone();
+        let (asked, consider) = (port.clone(), network.consider.clone());
         ground.runtime.spawn(async move {
-            match asked.ask(GetPublicIp { refresh: false }, PUBLIC_IP_WITHIN).await {
-                Ok(Ok(PublicIp { ipv4, ipv6, .. })) => tracing::info!(?ipv4, ?ipv6, "public address"),
-                Ok(Err(error)) => tracing::warn!(%error, "public address"),
-                Err(error) => tracing::warn!(%error, "public address"),
+            let (ipv4, ipv6) = match asked.ask(GetPublicIp { refresh: false }, PUBLIC_IP_WITHIN).await {
+                Ok(Ok(PublicIp { ipv4, ipv6, .. })) => (ipv4, ipv6),
+                Ok(Err(error)) => return tracing::warn!(%error, "the public address was not found out"),
+                Err(error) => return tracing::warn!(%error, "the public address was not found out"),
+            };
+            let ips = ipv4.map(IpAddr::from).into_iter().chain(ipv6.map(IpAddr::from)).collect();
+            match consider.ask(ConsiderAddresses { ips }, CONSIDER_WITHIN).await {
+                Ok(candidates) => tracing::info!(?ipv4, ?ipv6, ?candidates, "public address found out"),
+                Err(error) => tracing::warn!(?ipv4, ?ipv6, %error, "the public address is not tried out"),
             }
         });
     }

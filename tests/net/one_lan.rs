@@ -25,6 +25,11 @@ async fn three_nodes_with_one_secret_and_no_addresses_find_one_another() {
     all_connected(&[&ann, &bob, &cem]).await;
     let peer = ann.peer(&bob).await;
     assert!(peer["found_by"].as_array().unwrap().contains(&json!("mdns")), "{peer}");
+    let asked = ann.cli(&["peers", "discover", "--source", "mdns"]).await.unwrap();
+    let report = &asked["sources"][0];
+    assert_eq!((&report["source"], &report["problem"]), (&json!("mdns"), &json!(null)), "{asked}");
+    // Each of the others may have found this node before it was heard here.
+    assert!((1..=2).contains(&report["found"].as_u64().unwrap()), "{asked}");
     let said = json!({"text": "over the LAN"});
     assert_eq!(cem.echo(&said).await["result"], said);
 }

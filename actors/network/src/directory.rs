@@ -1,12 +1,15 @@
-//! Looking peers up in a directory and entering this node there: the side that waits. The mesh's and the public table
-//! are asked at once; a rendezvous point is connected to first, whether or not it is a member of the mesh.
+//! Looking peers up in a directory and entering this node there, whom multicast DNS hears, and where this node might be
+//! reached: the side that waits. The mesh's and the public table are asked at once; a rendezvous point is connected to
+//! first, whether or not it is a member of the mesh.
 
 use crate::address::{self, Endpoint};
 use crate::call::Deadline;
 use crate::shared::Core;
 use crate::swarm::{Act, Command, DirectoryCommand, Place, RENDEZVOUS, Target, Until};
 use meshwork_proto::discovery::FoundPeer;
-use meshwork_proto::transport::{Directory, EnterSelf, LookUp, LookUpError};
+use meshwork_proto::transport::{
+    ConsiderAddresses, Directory, EnterSelf, ListNeighbours, LookUp, LookUpError, Neighbours,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -30,6 +33,29 @@ impl Core {
         let EnterSelf { directory, name, ttl_s, deadline_ms } = ask;
         let act = if ttl_s == 0 { Act::Withdraw } else { Act::Enter { ttl_s } };
         self.ask_directory(directory, name, act, deadline_ms).await.map(drop)
+    }
+
+    /// Serves [`ListNeighbours`].
+    pub(crate) async fn list_neighbours(&self, ask: ListNeighbours) -> Result<Neighbours, LookUpError> {
+        let mut neighbours = self.neighbours.subscribe();
+        if let Some(known) = ask.known {
+            let is_news = |heard: &Result<Neighbours, LookUpError>| {
+                heard.as_ref().is_ok_and(|heard| heard.news != known)
+            };
+            // Without news in time the answer is as it is.
+            let _ = timeout_at(Deadline::in_ms(ask.within_ms).at, neighbours.wait_for(is_news)).await;
+        }
+        neighbours.borrow().clone()
+    }
+
+    /// Serves [`ConsiderAddresses`].
+    pub(crate) async fn consider(&self, ask: ConsiderAddresses) -> Vec<String> {
+        let (reply, candidates) = oneshot::channel();
+        match self.commands.send(Command::Consider { ips: ask.ips, reply }).await {
+            Ok(()) => candidates.await.unwrap_or_default(),
+            // The network is stopping.
+            Err(_) => Vec::new(),
+        }
     }
 
     async fn ask_directory(

@@ -15,8 +15,8 @@
 //!
 //! ```text
 //! CallPeer, FetchArtifact, DialPeer, GetLocalPeer  ->  network  ->  ServeRequest (what peers ask of this node)
-//! LookUp, EnterSelf                                             ->  PeerConnection, WorkerPeerLost/Back, WorkSource
-//!                                                               ->  PeersFound (by multicast DNS)
+//! LookUp, EnterSelf, ListNeighbours                             ->  PeerConnection, WorkerPeerLost/Back, WorkSource
+//!                                                               ->  PeersFound (by pairing)
 //! ```
 //!
 //! Everything is bounded: requests per peer in both directions, calls, streams, connections, memory, sizes, times.

@@ -17,9 +17,9 @@ use meshwork_proto::discovery::{PeerConnection, PeersFound};
 use meshwork_proto::executor::WorkSource;
 use meshwork_proto::queue::{WorkerPeerBack, WorkerPeerLost};
 use meshwork_proto::transport::{
-    CallPeer, ConnectPeer, DialPeer, DisconnectPeer, EnterSelf, FetchArtifact, GetLocalPeer, ListShutOut,
-    LookUp, OpenPairing, PairWith, ReportOffence, RevokePeer, SecretsError, SecretsSet, ServeRequest,
-    SetSecrets,
+    CallPeer, ConnectPeer, ConsiderAddresses, DialPeer, DisconnectPeer, EnterSelf, FetchArtifact,
+    GetLocalPeer, ListNeighbours, ListShutOut, LookUp, OpenPairing, PairWith, ReportOffence, RevokePeer,
+    SecretsError, SecretsSet, ServeRequest, SetSecrets,
 };
 use meshwork_proto::{PeerId, Request};
 use std::fmt;
@@ -59,6 +59,10 @@ pub struct NetworkPorts {
     pub look_up: Port<LookUp>,
     /// Enter this node there.
     pub enter_self: Port<EnterSelf>,
+    /// Whom multicast DNS hears.
+    pub neighbours: Port<ListNeighbours>,
+    /// Have addresses of this node tried out.
+    pub consider: Port<ConsiderAddresses>,
     /// A peer misbehaved.
     pub offence: Port<ReportOffence>,
     /// Revoke a peer.
@@ -86,7 +90,7 @@ pub struct NetworkDeps {
     pub append_artifact: Port<AppendArtifact>,
     /// Discovery: connections.
     pub connection: Port<PeerConnection>,
-    /// Discovery: peers that multicast DNS found.
+    /// Discovery: the peer that invited this node.
     pub found: Port<PeersFound>,
     /// Queue: a worker's peer is gone.
     pub worker_lost: Port<WorkerPeerLost>,
@@ -114,6 +118,8 @@ struct Membership {
     disconnects: Inbox<DisconnectPeer>,
     look_ups: Inbox<LookUp>,
     entries: Inbox<EnterSelf>,
+    neighbours: Inbox<ListNeighbours>,
+    considered: Inbox<ConsiderAddresses>,
     offences: Inbox<ReportOffence>,
     revocations: Inbox<RevokePeer>,
     shut_outs: Inbox<ListShutOut>,
@@ -139,6 +145,8 @@ pub fn prepare(identity: NodeIdentity, trust: Trust, options: NetworkOptions) ->
     let (disconnect, disconnects) = channel_port(DIALS);
     let (look_up, look_ups) = channel_port(LOOK_UPS);
     let (enter_self, entries) = channel_port(LOOK_UPS);
+    let (neighbours, heard) = channel_port(4);
+    let (consider, considered) = channel_port(4);
     let (offence, offences) = channel_port(LOCAL_ASKS);
     let (revoke, revocations) = channel_port(4);
     let (shut_out, shut_outs) = channel_port(4);
@@ -150,6 +158,8 @@ pub fn prepare(identity: NodeIdentity, trust: Trust, options: NetworkOptions) ->
         disconnects,
         look_ups,
         entries,
+        neighbours: heard,
+        considered,
         offences,
         revocations,
         shut_outs,
@@ -167,6 +177,8 @@ pub fn prepare(identity: NodeIdentity, trust: Trust, options: NetworkOptions) ->
         disconnect,
         look_up,
         enter_self,
+        neighbours,
+        consider,
         offence,
         revoke,
         shut_out,
@@ -251,6 +263,8 @@ impl Membership {
         );
         serve(core, self.look_ups, |core, ask| async move { core.look_up(ask).await });
         serve(core, self.entries, |core, ask| async move { core.enter_self(ask).await });
+        serve(core, self.neighbours, |core, ask| async move { core.list_neighbours(ask).await });
+        serve(core, self.considered, |core, ask| async move { core.consider(ask).await });
     }
 }
 

@@ -10,7 +10,7 @@ use crate::session::{Directory, locked};
 use crate::status::NetworkStatus;
 use crate::swarm::{Command, TrustCommand};
 use crate::trust::Trust;
-use meshwork_proto::transport::{LocalPeer, Offence};
+use meshwork_proto::transport::{LocalPeer, LookUpError, Neighbours, Offence};
 use meshwork_proto::{PeerId, UnixMillis};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -39,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) deps: NetworkDeps,
     pub(crate) metrics: NetworkMetrics,
     pub(crate) listening: watch::Sender<LocalPeer>,
+    /// Whom multicast DNS hears, or why nobody.
+    pub(crate) neighbours: watch::Sender<Result<Neighbours, LookUpError>>,
     pub(crate) status: watch::Sender<NetworkStatus>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -71,6 +73,7 @@ impl Core {
             deps: parts.deps,
             metrics: parts.metrics,
             listening: watch::Sender::new(LocalPeer { peer: local.clone(), listen: Vec::new() }),
+            neighbours: watch::Sender::new(Ok(Neighbours::default())),
             status: watch::Sender::new(NetworkStatus::of(local.clone())),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

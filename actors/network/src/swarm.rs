@@ -28,6 +28,7 @@ use crate::address::Endpoint;
 use crate::session::PeerSession;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use meshwork_proto::transport::ConnectError;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -109,6 +110,13 @@ pub(crate) enum Command {
     },
     /// Look peers up, or enter this node.
     Directory(DirectoryCommand),
+    /// Have the node's own addresses tried out with these IP addresses.
+    Consider {
+        /// Under which the node seems to be seen.
+        ips: Vec<IpAddr>,
+        /// The candidates.
+        reply: oneshot::Sender<Vec<String>>,
+    },
     /// Something about whom this node trusts.
     Trust(TrustCommand),
 }

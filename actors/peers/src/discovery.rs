@@ -12,7 +12,6 @@
 //! What the book says is a hint; truth is a claim or a call.
 
 mod actor;
-pub(crate) mod address;
 mod book;
 mod gossip;
 mod logic;

@@ -1,24 +1,35 @@
 //! Ways of finding peers, each in a file of its own behind one trait, each switched on by configuration.
 //!
 //! What a source gives are hints: discovery checks them, dials them and believes only what a connection proves. A source
-//! that fails is tried again after a back-off of its own and holds up nobody.
+//! is visited at an interval of its own, or when it has news; one that fails is tried again after a back-off of its own and
+//! holds up nobody. All visits are counted in the same metrics, by source and outcome.
+//!
+//! Two ways in which a node learns of others are no sources. Gossip is not looked up anywhere: every exchange with a
+//! connected peer, whoever of the two began it, is a part of it, it tells as much as it hears, and what it brings is signed
+//! by whom it is about. So it belongs to [`crate::discovery`], whose state it keeps alike among the nodes of a mesh. First
+//! contacts are given by people, and tried until they answer: see [`crate::bootstrap`].
 
-pub(crate) mod address;
+#[cfg(test)]
+pub(crate) mod cards;
 mod dht;
 mod directory;
 pub(crate) mod entry;
 mod file_registry;
 mod github;
+mod mdns;
 mod public_dht;
 mod rendezvous;
+mod table;
 mod timestamp;
 
-pub use dht::{Dht, DhtOptions, capability_name};
+pub use dht::{Dht, capability_name};
 pub use directory::DirectoryPorts;
 pub use file_registry::{FileRegistry, FileRegistryOptions};
 pub use github::{Github, GithubConfigError, GithubOptions, GithubToken};
-pub use public_dht::{PublicDht, PublicDhtOptions, TASK_QUEUE_NAMESPACE};
+pub use mdns::{Mdns, MdnsOptions};
+pub use public_dht::{PublicDht, TASK_QUEUE_NAMESPACE};
 pub use rendezvous::{Rendezvous, RendezvousOptions};
+pub use table::TableOptions;
 
 use futures::future::BoxFuture;
 use meshwork_kit::Backoff;
@@ -87,4 +98,10 @@ pub trait PeerSource: Send + 'static {
 
     /// Takes this node's entry back, where it made one: it is about to stop.
     fn withdraw<'a>(&'a mut self, own: &'a OwnCard) -> BoxFuture<'a, Result<(), SourceError>>;
+
+    /// Comes when the source has news and should be visited before its time. Most cannot know: then it never comes. It may
+    /// be dropped and asked for again at any time.
+    fn woken(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }

@@ -114,6 +114,45 @@ impl Request for EnterSelf {
     const NAME: &'static str = "enter_self";
 }
 
+/// Asks whom multicast DNS hears on the local networks: answered at once, or, for who knows that already, when there are
+/// news or the time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListNeighbours {
+    /// The [`Neighbours::news`] of the answer that the asker has; none: it has none, and does not wait.
+    pub known: Option<u64>,
+    /// How long to wait for news, in milliseconds.
+    pub within_ms: u64,
+}
+
+impl Request for ListNeighbours {
+    type Reply = Result<Neighbours, LookUpError>;
+    const NAME: &'static str = "list_neighbours";
+}
+
+/// Whom multicast DNS hears.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// How often somebody new, or somebody at a new address, was heard since the start of the node.
+    pub news: u64,
+    /// Who is heard, each with where; bounded, whatever is announced on the network.
+    pub found: Vec<FoundPeer>,
+}
+
+/// Tells under which IP addresses this node seems to be seen from the internet. Each of them with each port that the
+/// node listens on becomes a candidate for an external address: peers that try out addresses (`AutoNAT`) are asked to
+/// connect there, and only when one of them could is it an address of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsiderAddresses {
+    /// IPv4, IPv6, or both.
+    pub ips: Vec<std::net::IpAddr>,
+}
+
+impl Request for ConsiderAddresses {
+    /// The candidates, without `/p2p/<id>`; none when the node does not listen with that family of addresses.
+    type Reply = Vec<String>;
+    const NAME: &'static str = "consider_addresses";
+}
+
 /// Why a directory did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookUpError {

@@ -87,7 +87,10 @@ pub(super) async fn bootstrap(
 const CONTACTS_EXAMPLES: &str = "\
 Examples:
   meshwork peers contacts
-  meshwork peers contacts --json | jq '.contacts[] | select(.state == \"waiting\")'";
+  meshwork peers contacts --json | jq '.contacts[] | select(.state == \"waiting\")'
+
+States: connected (now), lost (it was connected; tried again when the node is alone), dialling, waiting (for the next
+try). A contact without a peer was never reached.";
 
 /// Arguments of `peers contacts`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -147,6 +150,16 @@ fn row(contact: &Answer) -> Vec<Cell> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_contact_that_was_connected_and_is_not_any_more_is_no_good_news() {
+        for (state, tone) in [("connected", Tone::Good), ("lost", Tone::Warn), ("dialling", Tone::Active)] {
+            let addr = "/ip4/192.0.2.7/tcp/4001";
+            let contact =
+                json!({"addr": addr, "source": "file", "state": state, "peer_id": null, "attempts": 0});
+            assert_eq!(row(&Answer(contact))[2], Cell::toned(state, tone));
+        }
+    }
 
     #[test]
     fn a_contact_that_waits_says_why_and_for_how_long() {

@@ -59,6 +59,12 @@ pub(super) const KEYS: &[Key] = &[
         "find peers on the local network by multicast DNS; auto: on, but off in containers",
     ),
     plain(
+        "p2p.discovery.mdns_interval_s",
+        INTERVAL,
+        Value("60"),
+        "pause before those who are on the local network are entered again, in seconds; who is new is entered at once",
+    ),
+    plain(
         "p2p.discovery.mdns_ttl_s",
         TTL,
         Unset,
@@ -302,6 +308,7 @@ pub(super) const KEYS: &[Key] = &[
         "p2p.public_ip.detect",
         Switch,
         Value("false"),
-        "ask them at the start too, and write the answer to the log; false: only when the tool is called",
+        "ask them at the start too, and have peers try out whether this node is reached there; false: only when the tool is \
+         called",
     ),
 ];

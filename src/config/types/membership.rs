@@ -24,6 +24,8 @@ pub(crate) struct DiscoveryConfig {
     pub(crate) gossip_interval_s: f64,
     /// Whether mDNS is on: see [`crate::config::mdns_is_on`].
     pub(crate) mdns: Mdns,
+    /// Seconds between two visits to mDNS.
+    pub(crate) mdns_interval_s: f64,
     /// Seconds to live of peers known from mDNS.
     pub(crate) mdns_ttl_s: Option<f64>,
     /// The mesh's own Kademlia table.
@@ -195,6 +197,6 @@ pub(crate) struct ReachConfig {
 pub(crate) struct PublicIpConfig {
     /// URLs of services that answer with the address of who asks.
     pub(crate) services: Vec<String>,
-    /// They are asked at the start.
+    /// They are asked at the start, and what they say is tried out.
     pub(crate) detect: bool,
 }

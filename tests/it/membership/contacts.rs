@@ -2,7 +2,8 @@
 
 use super::{SECRET, TRUSTING, call, identity, in_state, refused, together};
 use crate::support::{Around, Node, config, eventually, pair};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The tools that read first contacts.
 const TOOLS: [&str; 5] = [
@@ -25,6 +26,39 @@ async fn a_node_that_has_only_a_bootstrap_file_finds_its_mesh() {
     let contact = &listed["contacts"][0];
     assert_eq!((&listed["connected"], &contact["source"]), (&json!(1), &json!("file")), "{listed}");
     assert_eq!((&contact["state"], &contact["peer_id"]), (&json!("connected"), &json!(b.peer_id())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_is_gone_is_listed_as_lost_while_another_one_is_connected() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gone = Node::start_with::<&str>(&dir.path().join("gone"), &[], TRUSTING).await;
+    let stays = Node::start_with::<&str>(&dir.path().join("stays"), &[], TRUSTING).await;
+    let list = config(dir.path(), "peers.txt", &format!("{}\n{}\n", gone.address(), stays.address()));
+    let file = config(dir.path(), "a.yaml", &format!("p2p:\n  bootstrap:\n    file: {list}\n"));
+    let a = Node::start_with(&dir.path().join("a"), &["--config", &file], TRUSTING).await;
+    together(&a, &gone).await;
+    together(&a, &stays).await;
+    let states = |listed: &Value| -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let contacts = listed["contacts"].as_array().unwrap().iter();
+        contacts.map(|contact| (text(&contact["peer_id"]), text(&contact["state"]))).collect()
+    };
+    let both = |state: &str| -> BTreeMap<String, String> {
+        let of = |node: &Node, state: &str| (node.peer_id().to_owned(), state.to_owned());
+        [of(&gone, state), of(&stays, "connected")].into()
+    };
+    let (before, after) = (both("connected"), both("lost"));
+    let a = &a;
+    let listed = async |expected: BTreeMap<String, String>| {
+        eventually(&format!("the contacts are listed as {expected:?}"), || async {
+            let listed = call(a, "p2p_bootstrap_list", json!({})).await;
+            (states(&listed) == expected).then_some(listed)
+        })
+        .await
+    };
+    assert_eq!(listed(before).await["connected"], 2);
+    gone.kill().await;
+    assert_eq!(listed(after).await["connected"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,6 +188,20 @@ async fn the_public_address_of_a_peer_is_what_two_of_its_services_agree_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_public_address_found_out_at_the_start_is_tried_out_and_not_believed_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (public_ip_service("9.9.9.9").await, public_ip_service("9.9.9.9").await);
+    let text = format!("p2p:\n  public_ip:\n    detect: true\n    services: [{one}, {other}]\n");
+    let file = config(dir.path(), "a.yaml", &text);
+    let a = Node::start_with(&dir.path().join("a"), &["--config", &file], TRUSTING).await;
+    let place = a.place();
+    let candidate = format!("/ip4/9.9.9.9/tcp/{}", place.rsplit('/').next().unwrap());
+    eventually("the address is tried out", || async { a.log().contains(&candidate).then_some(()) }).await;
+    let reach = call(&a, "p2p_peer_list", json!({})).await["reach"].clone();
+    assert_eq!((&reach["external"], &reach["reachability"]), (&json!([]), &json!("unknown")), "{reach}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_commands_about_peers_work_against_a_running_node() {
     let dir = tempfile::tempdir().unwrap();
     let a = Node::start_with::<&str>(&dir.path().join("a"), &[], TRUSTING).await;

@@ -67,7 +67,7 @@ async fn every_member_may_read_the_book_enter_peers_and_ask_the_sources() {
     let sources = ask(&node, member(), MeshRequest::Discover(discover)).await;
     assert!(matches!(sources, Ok(MeshReply::Sources(reports)) if reports.len() == 2));
     let contacts = ask(&node, member(), MeshRequest::ListContacts(ListContacts)).await;
-    assert!(matches!(contacts, Ok(MeshReply::Contacts(contacts)) if contacts.len() == 2));
+    assert!(matches!(contacts, Ok(MeshReply::Contacts(contacts)) if contacts.len() == 3));
     let address = ask(&node, member(), MeshRequest::PublicIp(GetPublicIp { refresh: false })).await;
     assert!(matches!(address, Ok(MeshReply::PublicIp(found)) if found.ipv6.is_none()));
     node.stop().await;

@@ -165,6 +165,8 @@ async fn first_contacts_come_from_everywhere_and_are_listed() {
     let waiting = &list["contacts"][1];
     assert_eq!((&waiting["state"], &waiting["next_try_s"]), (&json!("waiting"), &json!(8.0)));
     assert_eq!((&waiting["attempts"], &waiting["source"]), (&json!(3), &json!("dns")));
+    let lost = &list["contacts"][2];
+    assert_eq!((&lost["state"], &lost["peer_id"]), (&json!("lost"), &json!(FOUND)));
 
     let none = client.refused("p2p_bootstrap_from_file", json!({})).await;
     assert!(none["message"].as_str().unwrap().contains("p2p.bootstrap.file"), "{none}");

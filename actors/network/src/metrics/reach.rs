@@ -15,8 +15,8 @@ pub(crate) struct ReachMetrics {
     pub(crate) entries: IntCounterVec,
     /// Addresses heard by multicast DNS.
     pub(crate) mdns_heard: IntCounter,
-    /// Those of them that were told to discovery, or not.
-    pub(crate) mdns_peers: IntCounterVec,
+    /// Peers heard by it for whom there was no room.
+    pub(crate) mdns_dropped: IntCounter,
     /// Peers that multicast DNS knows now.
     pub(crate) mdns_neighbours: IntGauge,
     /// One for the reachability that the node has now.
@@ -50,10 +50,9 @@ impl ReachMetrics {
                 &["directory", "outcome"],
             ),
             mdns_heard: counter("mdns_addresses_total", "Addresses of peers heard by multicast DNS."),
-            mdns_peers: counters(
-                "mdns_peers_total",
-                "Peers heard by multicast DNS: told to discovery, delayed because it was full, or dropped.",
-                &["outcome"],
+            mdns_dropped: counter(
+                "mdns_dropped_total",
+                "Addresses heard by multicast DNS that were not kept: there were too many peers already.",
             ),
             mdns_neighbours: gauge("mdns_neighbours", "Peers that multicast DNS knows now."),
             reachability: gauges(
@@ -87,7 +86,7 @@ impl ReachMetrics {
         registry.register(Box::new(self.looked_up.clone()))?;
         registry.register(Box::new(self.entries.clone()))?;
         registry.register(Box::new(self.mdns_heard.clone()))?;
-        registry.register(Box::new(self.mdns_peers.clone()))?;
+        registry.register(Box::new(self.mdns_dropped.clone()))?;
         registry.register(Box::new(self.mdns_neighbours.clone()))?;
         registry.register(Box::new(self.reachability.clone()))?;
         registry.register(Box::new(self.address_tests.clone()))?;

@@ -9,9 +9,9 @@ use std::time::Duration;
 /// its address says so.
 #[derive(Debug, Clone)]
 pub struct ReachOptions {
-    /// Multicast DNS: announces this node on the local networks, and tells discovery whom it hears there.
+    /// Multicast DNS: announces this node on the local networks, and hears others there.
     pub mdns: bool,
-    /// How often neighbours are asked for, and told to discovery again while they are there.
+    /// How often neighbours are asked for, once somebody has answered.
     pub mdns_interval: Duration,
     /// The mesh's own Kademlia table; none: off.
     pub dht: Option<DhtOptions>,

@@ -179,6 +179,8 @@ impl Driver {
             Command::Open { peer, protocols, reply } => self.on_open(peer, protocols, reply),
             Command::Trust(command) => self.on_trust(command),
             Command::Directory(command) => self.on_directory(command),
+            // Whoever asked may have gone meanwhile: then the answer is for nobody.
+            Command::Consider { ips, reply } => drop(reply.send(self.consider(&ips))),
         }
     }
 

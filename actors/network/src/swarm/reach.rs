@@ -1,6 +1,6 @@
 //! Finding peers, being found, being reached: what libp2p's behaviours for it report, handed to the pure tables beside
 //! them, and what follows from those done at the swarm. The decision whom to connect to is not made here: what is found
-//! is told to discovery.
+//! is told to discovery's sources, which ask for it.
 
 mod behaviours;
 mod entries;
@@ -43,6 +43,7 @@ use rand::rngs::StdRng;
 use reachable::Reachable;
 use relays::Relays;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 use tables::Which;
 
@@ -86,7 +87,7 @@ impl ReachState {
             entries: Entries::default(),
             public_entries: Entries::default(),
             entries_swept: UnixMillis(0),
-            neighbours: Neighbours::new(options.reach.mdns_interval),
+            neighbours: Neighbours::default(),
             deaf_until: None,
             speaks: BTreeMap::new(),
         }
@@ -145,7 +146,7 @@ impl Driver {
     /// Time goes on.
     pub(super) fn reach_tick(&mut self, now: UnixMillis) {
         self.seek_places(now);
-        self.tell_neighbours(now);
+        self.show_neighbours(now);
         self.sweep_tables(now);
         let ended = self.reach.look_ups.sweep(now);
         self.ended(ended);
@@ -287,6 +288,15 @@ impl Driver {
                 table.on_swarm_event(FromSwarm::ExternalAddrExpired(ExternalAddrExpired { addr: &address }));
             }
         }
+    }
+
+    /// Has this node tried out where it would be reached if these IP addresses were its own. Gives the candidates.
+    pub(super) fn consider(&mut self, ips: &[IpAddr]) -> Vec<String> {
+        let candidates = reachable::candidates(self.listeners.addresses(), ips);
+        for address in &candidates {
+            self.offer(address);
+        }
+        candidates.iter().map(ToString::to_string).collect()
     }
 
     /// Lets hole punching and address tests try an address of this node. By themselves they only try those that peers see

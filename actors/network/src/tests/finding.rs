@@ -2,8 +2,8 @@
 
 use super::world::{Node, eventually, member, quick, tcp};
 use crate::{DhtOptions, MeshSecret, NetworkOptions, NodeIdentity, PublicDhtOptions, ReachOptions, Trust};
-use meshwork_proto::discovery::{FoundPeer, Source};
-use meshwork_proto::transport::{Directory, LookUpError};
+use meshwork_proto::discovery::FoundPeer;
+use meshwork_proto::transport::{Directory, ListNeighbours, LookUpError, Neighbours};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -184,6 +184,32 @@ async fn a_directory_that_cannot_be_asked_says_why_and_in_time() {
     }
 }
 
+async fn neighbours(node: &Node, known: Option<u64>, within_ms: u64) -> Result<Neighbours, LookUpError> {
+    let ask = ListNeighbours { known, within_ms };
+    node.ports.neighbours.ask(ask, Duration::from_secs(30)).await.expect("it is answered")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_knows_all_neighbours_waits_for_news_of_them_and_not_for_ever() {
+    let node = start(ReachOptions::default()).await;
+    let off = eventually("it is said that nothing is listened to", || {
+        node.network.core().neighbours.borrow().clone().err()
+    })
+    .await;
+    assert_eq!(off, LookUpError::Off("multicast DNS"));
+    let began = Instant::now();
+    assert_eq!(neighbours(&node, None, 10_000).await, Err(off.clone()));
+    assert!(began.elapsed() < Duration::from_secs(5), "who knows nothing is answered at once");
+    assert_eq!(neighbours(&node, Some(0), 50).await, Err(off), "and who waits, when the time is over");
+    let shown = &node.network.core().neighbours;
+    let (heard, ()) = tokio::join!(neighbours(&node, Some(1), 20_000), async {
+        for news in [1, 2] {
+            drop(shown.send_replace(Ok(Neighbours { news, found: Vec::new() })));
+        }
+    });
+    assert_eq!(heard.unwrap().news, 2);
+}
+
 /// The address of an interface over which multicast comes back; none in many sandboxes.
 fn multicast_interface() -> Option<Ipv4Addr> {
     // Nothing is sent by this: it only asks which way a packet would take.
@@ -217,15 +243,17 @@ async fn neighbours_on_the_local_network_hear_of_each_other() {
         reach: ReachOptions { mdns: true, ..ReachOptions::default() },
         ..quick()
     };
-    let mut first = Node::start(member(), options()).await;
+    let first = Node::start(member(), options()).await;
     let second = Node::start(member(), options()).await;
     let deadline = Instant::now() + Duration::from_secs(20);
+    let mut known = None;
     let addresses = loop {
-        let found = tokio::time::timeout_at(deadline, first.found.recv()).await.expect("in time").unwrap();
-        assert_eq!(found.body().source, Source::Mdns);
+        assert!(Instant::now() < deadline, "never heard");
+        let Neighbours { news, found } = neighbours(&first, known, 20_000).await.unwrap();
+        known = Some(news);
         // Others on this network are none of our business.
         let of_second = |found: &&FoundPeer| found.peer == Some(second.id());
-        if let Some(found) = found.body().found.iter().find(of_second) {
+        if let Some(found) = found.iter().find(of_second) {
             break found.addresses.clone();
         }
     };

@@ -7,7 +7,7 @@ use crate::{
 };
 use meshwork_kit::Backoff;
 use meshwork_proto::discovery::PeerConnection;
-use meshwork_proto::transport::{CallError, ConnectPeer, Reachability};
+use meshwork_proto::transport::{CallError, ConnectPeer, ConsiderAddresses, Reachability};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -221,6 +221,34 @@ async fn an_address_that_a_peer_could_connect_to_is_confirmed() {
         .await;
         node.greet(&server.id()).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_public_address_that_was_found_out_is_one_of_the_node_once_a_peer_could_connect_there() {
+    let server = start(ReachOptions { autonat_server: true, ..ReachOptions::default() }, tcp()).await;
+    let autonat = ReachOptions {
+        autonat: true,
+        autonat_interval: Duration::from_millis(100),
+        ..ReachOptions::default()
+    };
+    let everywhere = NetworkOptions { listen: vec!["/ip4/0.0.0.0/tcp/0".into()], ..quick() };
+    let node = start(autonat, everywhere).await;
+    let consider = |ip: &str| {
+        let ips = vec![ip.parse().unwrap()];
+        node.ports.consider.ask(ConsiderAddresses { ips }, Duration::from_secs(5))
+    };
+    // Every address of this network leads to this machine; no peer sees the node under this one.
+    let port = node.bare_address().rsplit('/').next().unwrap().to_owned();
+    let elsewhere = format!("/ip4/127.0.0.77/tcp/{port}");
+    assert_eq!(consider("127.0.0.77").await.unwrap(), [elsewhere.clone()]);
+    assert_eq!(consider("2001:db8::7").await.unwrap(), Vec::<String>::new(), "it listens on no such address");
+    assert!(node.network.status().borrow().external.is_empty(), "nobody has tried it yet");
+    node.dial(&server.address(), 10_000).await.unwrap();
+    eventually("the address is confirmed", || {
+        node.network.status().borrow().external.contains(&elsewhere).then_some(())
+    })
+    .await;
+    assert_eq!(node.network.status().borrow().reachability, Reachability::Public);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,10 @@ use super::places::{Place, Reader, Reading, reader};
 use meshwork_kit::{
     Actor, ActorKind, ActorRef, Ctx, Handles, Mailbox, Port, Reply, Supervision, TimerHandle, mailbox,
 };
-use meshwork_proto::bootstrap::{BootstrapError, BootstrapNow, ContactView, ListContacts, SkippedEntry};
+use meshwork_proto::PeerId;
+use meshwork_proto::bootstrap::{
+    BootstrapError, BootstrapNow, ContactState, ContactView, ListContacts, SkippedEntry,
+};
 use meshwork_proto::discovery::{FoundPeer, PeersFound, Source};
 use meshwork_proto::transport::{ConnectPeer, DialPeer};
 use prometheus::Registry;
@@ -17,10 +20,14 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Most contacts in the published status; all are listed by [`ListContacts`].
 const MAX_SHOWN: usize = 64;
+/// After a peer has answered: how long it may take until the watch of connected peers shows it.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whom bootstrap asks.
 #[derive(Clone)]
@@ -31,14 +38,15 @@ pub struct BootstrapDeps {
     pub connect: Port<ConnectPeer>,
     /// Tells the peer book what was read, and where.
     pub found: Port<PeersFound>,
-    /// How many peers are connected: at none the node is alone.
-    pub connected: watch::Receiver<usize>,
+    /// The admitted peers that are connected, no more than there may be connections: without any the node is alone. A
+    /// change is shown within a second.
+    pub connected: watch::Receiver<Arc<BTreeSet<PeerId>>>,
 }
 
 /// How far each first contact is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct BootstrapStatus {
-    /// By address, at most 64 of them: `connected`, `dialling`, or the last error.
+    /// By address, at most 64 of them: `connected`, `lost` (it was), or else the last error, `dialling` or `waiting`.
     pub contacts: BTreeMap<String, String>,
 }
 
@@ -166,6 +174,9 @@ impl Bootstrap {
             let ok = matches!(outcome, Outcome::Reached { .. });
             actor.metrics.dialled(source, ok);
             match &outcome {
+                Outcome::Reached { peer, .. } if Some(peer) == actor.options.own.as_ref() => {
+                    tracing::debug!(contact = key, %source, "a first contact is this node itself: left out");
+                }
                 Outcome::Reached { peer, .. } => {
                     tracing::info!(%peer, contact = key, %source, "joined the mesh through this peer");
                 }
@@ -179,6 +190,12 @@ impl Bootstrap {
             }
             if let Some((source, found)) = actor.contacts.tried(ctx.now(), &key, outcome, &mut actor.rng) {
                 actor.tell(source, vec![found]);
+            }
+            if ok {
+                ctx.after(SHOWN_WITHIN, move |actor, _| {
+                    actor.contacts.no_longer_fresh(&key);
+                    actor.metrics.show(actor.contacts.tally());
+                });
             }
             actor.pump(ctx);
             actor.answer_settled(ctx);
@@ -264,15 +281,15 @@ impl Bootstrap {
         self.pump(ctx);
     }
 
-    /// Follows how many peers are connected.
-    fn watch(&self, mut connected: watch::Receiver<usize>, ctx: &mut Ctx<'_, Self>) {
+    /// Follows which peers are connected.
+    fn watch(&self, mut connected: watch::Receiver<Arc<BTreeSet<PeerId>>>, ctx: &mut Ctx<'_, Self>) {
         let next = async move {
             let changed = connected.changed().await;
             (changed.is_ok(), connected)
         };
         ctx.spawn_then(next, |actor, (goes_on, mut connected), ctx| {
-            let count = *connected.borrow_and_update();
-            actor.on_connected(count, ctx);
+            let peers = Arc::clone(&connected.borrow_and_update());
+            actor.on_connected(peers, ctx);
             // It ends with the node.
             if goes_on {
                 actor.watch(connected, ctx);
@@ -280,19 +297,20 @@ impl Bootstrap {
         });
     }
 
-    fn on_connected(&mut self, count: usize, ctx: &mut Ctx<'_, Self>) {
-        self.contacts.set_alone(count == 0);
-        match (count, self.alone.take()) {
-            (0, None) => {
+    fn on_connected(&mut self, peers: Arc<BTreeSet<PeerId>>, ctx: &mut Ctx<'_, Self>) {
+        match (peers.is_empty(), self.alone.take()) {
+            (true, None) => {
                 self.alone = Some(ctx.after(self.options.alone_after, |actor, ctx| {
                     actor.alone = None;
                     actor.on_alone(ctx);
                 }));
             }
-            (0, Some(timer)) => self.alone = Some(timer),
-            (_, Some(timer)) => timer.cancel(ctx),
-            (_, None) => {}
+            (true, Some(timer)) => self.alone = Some(timer),
+            (false, Some(timer)) => timer.cancel(ctx),
+            (false, None) => {}
         }
+        self.contacts.set_connected(peers);
+        self.metrics.show(self.contacts.tally());
     }
 
     fn on_alone(&mut self, ctx: &mut Ctx<'_, Self>) {
@@ -310,15 +328,18 @@ impl Actor for Bootstrap {
     fn started(&mut self, ctx: &mut Ctx<'_, Self>) {
         // What it is at the start is no change: the contacts are tried now in any case.
         let mut connected = self.deps.connected.clone();
-        connected.mark_unchanged();
-        self.contacts.set_alone(*connected.borrow() == 0);
+        let peers = Arc::clone(&connected.borrow_and_update());
+        self.contacts.set_connected(peers);
         self.watch(connected, ctx);
         self.begin(ctx);
     }
 
     fn status(&self) -> BootstrapStatus {
         let shown = |view: ContactView| {
-            let far = view.problem.unwrap_or_else(|| view.state.as_str().to_owned());
+            let far = match (view.state, view.problem) {
+                (ContactState::Dialling | ContactState::Waiting, Some(problem)) => problem,
+                (state, _) => state.as_str().to_owned(),
+            };
             (view.address, far)
         };
         let views = self.contacts.views(meshwork_proto::UnixMillis::default(), None);

@@ -2,8 +2,18 @@
 //!
 //! A contact is tried until it was reached once. Then it rests: who stays connected is the transport's business for
 //! contacts of the configuration, and discovery's for all others. When the node is alone, all begin again.
+//!
+//! What is shown of a contact is another matter than what is done about it: one that was reached may have been lost
+//! since, and one that is still to be tried may have come by itself. So the table follows who is connected.
+
+mod contact;
+#[cfg(test)]
+mod tests;
+
+pub(super) use contact::How;
 
 use super::places::Place;
+use contact::{Contact, Step};
 use meshwork_kit::Backoff;
 use meshwork_proto::bootstrap::{ContactState, ContactView, SkippedEntry};
 use meshwork_proto::discovery::{FoundPeer, Source};
@@ -11,6 +21,7 @@ use meshwork_proto::transport::PeerTarget;
 use meshwork_proto::{PeerId, UnixMillis};
 use rand::{Rng, RngExt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most contacts of all places together.
@@ -40,15 +51,6 @@ pub(super) struct Try {
     pub(super) how: How,
 }
 
-/// How a contact is tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum How {
-    /// The transport keeps the connection.
-    Keep(PeerTarget),
-    /// The connection may end.
-    Connect { peer: Option<PeerId>, addresses: Vec<String> },
-}
-
 /// What came of a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -76,19 +78,7 @@ pub(super) struct Tally {
     pub(super) dialling: usize,
     pub(super) connected: usize,
     pub(super) waiting: usize,
-}
-
-#[derive(Debug, Clone)]
-struct Contact {
-    source: Source,
-    how: How,
-    /// The places that name it; none for one of the configuration.
-    places: BTreeSet<Place>,
-    state: ContactState,
-    reached: Option<(PeerId, Option<String>)>,
-    attempts: u32,
-    problem: Option<String>,
-    next: Option<UnixMillis>,
+    pub(super) lost: usize,
 }
 
 /// The pauses between tries.
@@ -106,18 +96,27 @@ pub(super) struct Contacts {
     max_dials: usize,
     own: Option<PeerId>,
     ourselves: BTreeSet<String>,
-    alone: bool,
+    /// Who is connected; with nobody the node is alone.
+    connected: Arc<BTreeSet<PeerId>>,
 }
 
 impl Contacts {
     pub(super) fn new(pauses: Pauses, max_dials: usize, own: Option<PeerId>) -> Self {
         let max_dials = max_dials.max(1);
-        Self { all: BTreeMap::new(), pauses, max_dials, own, ourselves: BTreeSet::new(), alone: true }
+        let (ourselves, connected) = (BTreeSet::new(), Arc::default());
+        Self { all: BTreeMap::new(), pauses, max_dials, own, ourselves, connected }
     }
 
-    /// A node without any peer tries all contacts as often as those of the configuration.
-    pub(super) fn set_alone(&mut self, alone: bool) {
-        self.alone = alone;
+    /// These peers are connected now. A node without any tries all contacts as often as those of the configuration.
+    pub(super) fn set_connected(&mut self, peers: Arc<BTreeSet<PeerId>>) {
+        self.connected = peers;
+    }
+
+    /// By now it was told whether the peer that answered is connected.
+    pub(super) fn no_longer_fresh(&mut self, key: &str) {
+        if let Some(contact) = self.all.get_mut(key) {
+            contact.no_longer_fresh();
+        }
     }
 
     /// Takes a contact of the configuration; it is due at once.
@@ -125,7 +124,7 @@ impl Contacts {
         let key = contact.target.to_string();
         self.all
             .entry(key.clone())
-            .or_insert_with(|| Contact::new(contact.source, How::Keep(contact.target), BTreeSet::new(), now));
+            .or_insert_with(|| Contact::new(contact.source, How::Keep(contact.target), now));
         key
     }
 
@@ -148,7 +147,7 @@ impl Contacts {
         self.all.retain(|key, contact| {
             let dropped = !keys.contains(key) && contact.places.remove(place) && contact.places.is_empty();
             // A try that runs is waited for, or it would run beside another one if the place names it again.
-            !dropped || contact.state == ContactState::Dialling
+            !dropped || contact.step == Step::Dialling
         });
         (keys, skipped)
     }
@@ -177,15 +176,13 @@ impl Contacts {
             return Err(full);
         }
         let how = How::Connect { peer, addresses };
-        let contact = self
-            .all
-            .entry(key.clone())
-            .or_insert_with(|| Contact::new(place.source(), how.clone(), BTreeSet::new(), now));
+        let contact =
+            self.all.entry(key.clone()).or_insert_with(|| Contact::new(place.source(), how.clone(), now));
         contact.places.insert(place.clone());
-        let moved = contact.addresses() != addresses_in(&how);
+        let moved = contact.how.addresses() != how.addresses();
         contact.how = how;
         // What was learned of the old place says nothing of the new one.
-        if moved && contact.state != ContactState::Dialling {
+        if moved && contact.step != Step::Dialling {
             contact.begin(now);
         }
         Ok(key)
@@ -205,8 +202,7 @@ impl Contacts {
 
     /// The tries that are due, as many as may run now; each must be answered with [`Contacts::tried`].
     pub(super) fn due(&mut self, now: UnixMillis) -> Vec<Try> {
-        let running = self.all.values().filter(|contact| contact.state == ContactState::Dialling).count();
-        let free = self.max_dials.saturating_sub(running);
+        let free = self.max_dials.saturating_sub(self.running());
         let due = |contact: &Contact| contact.next.filter(|next| *next <= now);
         let mut ready: Vec<_> =
             self.all.iter().filter_map(|(key, contact)| Some((due(contact)?, key.clone()))).collect();
@@ -215,7 +211,7 @@ impl Contacts {
         let mut tries = Vec::with_capacity(ready.len());
         for (_, key) in ready {
             if let Some(contact) = self.all.get_mut(&key) {
-                contact.state = ContactState::Dialling;
+                contact.step = Step::Dialling;
                 contact.next = None;
                 tries.push(Try { key, source: contact.source, how: contact.how.clone() });
             }
@@ -225,9 +221,12 @@ impl Contacts {
 
     /// When the next try is due; none while all rest, or no more may run.
     pub(super) fn next(&self) -> Option<UnixMillis> {
-        let running = self.all.values().filter(|contact| contact.state == ContactState::Dialling).count();
         let next = self.all.values().filter_map(|contact| contact.next).min();
-        next.filter(|_| running < self.max_dials)
+        next.filter(|_| self.running() < self.max_dials)
+    }
+
+    fn running(&self) -> usize {
+        self.all.values().filter(|contact| contact.step == Step::Dialling).count()
     }
 
     /// Notes what came of a try. Gives how the peer was found, if it is reached and nobody knew who it is.
@@ -244,17 +243,17 @@ impl Contacts {
             return None;
         }
         match outcome {
+            // A node that was given the addresses of all may be among them.
+            Outcome::Reached { peer, .. } if Some(&peer) == self.own.as_ref() => {
+                self.all.remove(key);
+                None
+            }
             Outcome::Reached { peer, address } => {
-                let learned = contact.learned(&peer, address.as_deref());
-                contact.state = ContactState::Connected;
-                contact.attempts = 0;
-                contact.problem = None;
-                contact.next = None;
-                contact.reached = Some((peer, address));
+                let learned = contact.answered_by(peer, address);
                 learned.map(|found| (contact.source, found))
             }
             Outcome::Failed { problem, for_long, ourselves } => {
-                let urgent = matches!(contact.how, How::Keep(_)) || (self.alone && !for_long);
+                let urgent = matches!(contact.how, How::Keep(_)) || (self.connected.is_empty() && !for_long);
                 let backoff = if urgent { self.pauses.kept } else { self.pauses.found };
                 contact.failed(now, problem, for_long, backoff, rng);
                 self.leave_out(key, &ourselves);
@@ -288,7 +287,7 @@ impl Contacts {
     pub(super) fn hurry(&mut self, now: UnixMillis, keys: &BTreeSet<Key>) {
         for key in keys {
             if let Some(contact) = self.all.get_mut(key)
-                && contact.state != ContactState::Dialling
+                && contact.step != Step::Dialling
             {
                 contact.begin(now);
             }
@@ -297,7 +296,7 @@ impl Contacts {
 
     /// The node is alone: everybody is tried again, spread over a second.
     pub(super) fn begin_again(&mut self, now: UnixMillis, rng: &mut impl Rng) {
-        for contact in self.all.values_mut().filter(|contact| contact.state != ContactState::Dialling) {
+        for contact in self.all.values_mut().filter(|contact| contact.step != Step::Dialling) {
             contact.begin(now.after(Duration::from_millis(rng.random_range(0..=SPREAD_MS))));
         }
     }
@@ -310,107 +309,30 @@ impl Contacts {
 
     /// Whether a contact was tried since it became due, or is not there any more.
     pub(super) fn is_settled(&self, now: UnixMillis, key: &str) -> bool {
-        self.all.get(key).is_none_or(|contact| match contact.state {
-            ContactState::Dialling => false,
-            ContactState::Connected => true,
-            ContactState::Waiting => contact.next.is_none_or(|next| next > now),
+        self.all.get(key).is_none_or(|contact| match contact.step {
+            Step::Dialling => false,
+            Step::Resting => true,
+            Step::Waiting => contact.next.is_none_or(|next| next > now),
         })
     }
 
     /// The contacts as they are shown; all, or those with these keys.
     pub(super) fn views(&self, now: UnixMillis, keys: Option<&BTreeSet<Key>>) -> Vec<ContactView> {
         let wanted = |key: &Key| keys.is_none_or(|keys| keys.contains(key));
-        self.all.iter().filter(|(key, _)| wanted(key)).map(|(_, contact)| contact.view(now)).collect()
+        let shown = self.all.iter().filter(|(key, _)| wanted(key));
+        shown.map(|(_, contact)| contact.view(now, &self.connected)).collect()
     }
 
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for contact in self.all.values() {
-            match contact.state {
+            match contact.state(&self.connected) {
                 ContactState::Dialling => tally.dialling += 1,
                 ContactState::Connected => tally.connected += 1,
                 ContactState::Waiting => tally.waiting += 1,
+                ContactState::Lost => tally.lost += 1,
             }
         }
         tally
     }
 }
-
-/// Without their order: name servers mix it up on purpose.
-fn addresses_in(how: &How) -> BTreeSet<&String> {
-    match how {
-        How::Keep(_) => BTreeSet::new(),
-        How::Connect { addresses, .. } => addresses.iter().collect(),
-    }
-}
-
-impl Contact {
-    fn new(source: Source, how: How, places: BTreeSet<Place>, now: UnixMillis) -> Self {
-        let state = ContactState::Waiting;
-        Self { source, how, places, state, reached: None, attempts: 0, problem: None, next: Some(now) }
-    }
-
-    /// No place names it any more.
-    fn is_dropped(&self) -> bool {
-        matches!(self.how, How::Connect { .. }) && self.places.is_empty()
-    }
-
-    fn addresses(&self) -> BTreeSet<&String> {
-        addresses_in(&self.how)
-    }
-
-    fn begin(&mut self, at: UnixMillis) {
-        self.state = ContactState::Waiting;
-        self.attempts = 0;
-        self.next = Some(at);
-    }
-
-    fn failed(
-        &mut self,
-        now: UnixMillis,
-        problem: String,
-        for_long: bool,
-        backoff: Backoff,
-        rng: &mut impl Rng,
-    ) {
-        self.attempts = self.attempts.saturating_add(1);
-        let attempt = if for_long { u32::MAX } else { self.attempts };
-        self.state = ContactState::Waiting;
-        self.problem = Some(problem);
-        self.next = Some(now.after(backoff.delay(attempt, rng)));
-    }
-
-    /// What the peer book should know of a peer that answered.
-    fn learned(&self, peer: &PeerId, address: Option<&str>) -> Option<FoundPeer> {
-        let addresses: Vec<String> = match (address, &self.how) {
-            (Some(address), _) => vec![address.to_owned()],
-            (None, How::Keep(PeerTarget::Address(address))) => vec![address.clone()],
-            // Without an id, each of several addresses could be of another peer.
-            (None, How::Connect { peer: None, addresses }) if addresses.len() == 1 => addresses.clone(),
-            _ => return None,
-        };
-        Some(FoundPeer { peer: Some(peer.clone()), addresses })
-    }
-
-    fn view(&self, now: UnixMillis) -> ContactView {
-        let address = match (&self.reached, &self.how) {
-            (Some((peer, Some(address))), _) if !address.contains("/p2p/") => format!("{address}/p2p/{peer}"),
-            (Some((_, Some(address))), _) => address.clone(),
-            (_, How::Keep(target)) => target.to_string(),
-            (_, How::Connect { addresses, .. }) => addresses.first().cloned().unwrap_or_default(),
-        };
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        ContactView {
-            address,
-            source: self.source,
-            state: self.state,
-            peer: self.reached.as_ref().map(|(peer, _)| peer.clone()),
-            attempts: self.attempts,
-            problem: self.problem.clone(),
-            next_try_in_ms: self.next.map(|next| millis(next.since(now))),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,8 @@ mod tests;
 mod walk;
 
 use super::places::Reading;
-use crate::sources::address;
+use crate::address::Address;
+use crate::clip::clip;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
 };
@@ -66,13 +67,13 @@ impl Wanted {
     fn read(text: &str, default_port: u16) -> Result<Self, String> {
         let text = text.trim();
         if let Some(rest) = text.strip_prefix("/dnsaddr/") {
-            let peer = address::read(text)?.peer;
+            let peer = text.parse::<Address>()?.peer;
             let host = host_of(rest.split('/').next().unwrap_or_default())?;
             return Ok(Self::Dnsaddr { host, peer });
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => {
-                (host, port.parse().map_err(|_| format!("{:?} is no port", address::clip(port, 32)))?)
+                (host, port.parse().map_err(|_| format!("{:?} is no port", clip(port, 32)))?)
             }
             None => (text, default_port),
         };
@@ -104,7 +105,7 @@ impl Dns {
 
     /// The contacts that a name leads to.
     pub(super) async fn resolve(&self, name: &str) -> Result<Reading, BootstrapError> {
-        let failed = |problem: String| BootstrapError::Dns { name: address::clip(name, 256), problem };
+        let failed = |problem: String| BootstrapError::Dns { name: clip(name, 256), problem };
         let wanted = Wanted::read(name, self.0.default_port).map_err(failed)?;
         let resolver = self.resolver().map_err(|error| failed(describe(&error)))?;
         let mut walk = Walk::new(&resolver, self.0.allow_loopback);
@@ -150,6 +151,6 @@ fn describe(error: &NetError) -> String {
         error if error.is_nx_domain() => "there is no such name".into(),
         error if error.is_no_records_found() => "it has no such records".into(),
         NetError::Timeout | NetError::NoConnections => "no name server answers".into(),
-        error => address::clip(&error.to_string(), 200),
+        error => clip(&error.to_string(), 200),
     }
 }

@@ -2,7 +2,8 @@
 //! entry of a registry, a registry in a single file), or a JSON list; a directory is a registry with one file per node.
 
 use super::places::{MAX_ENTRIES, Reading};
-use crate::sources::address;
+use crate::address::Address;
+use crate::clip::clip;
 use crate::sources::entry::{Entry, MAX_ENTRY};
 use serde_json::Value;
 use std::io::Read;
@@ -48,7 +49,7 @@ fn read_directory(path: &Path) -> Result<Reading, String> {
         if !(regular && name.starts_with("peer_") && name.ends_with(".json")) {
             continue;
         }
-        let name = address::clip(&name, 80);
+        let name = clip(&name, 80);
         match load(&path, MAX_ENTRY).and_then(|text| json(&text)) {
             Ok(value) => add_value(&mut reading, &value, &name),
             Err(problem) => reading.skip("", &name, problem),
@@ -104,16 +105,12 @@ fn add_value(reading: &mut Reading, value: &Value, place: &str) {
     match Entry::read(value) {
         Ok(entry) => {
             for text in &entry.addresses {
-                match address::read(text) {
-                    Ok(mut address) => {
-                        // The id beside the address is as good as one in it.
-                        if address.peer.is_none() {
-                            address.text = format!("{}/p2p/{}", address.text, entry.peer);
-                            address.peer = Some(entry.peer.clone());
-                        }
-                        reading.add_address(address);
+                match text.parse::<Address>() {
+                    // The id beside the address is as good as one in it.
+                    Ok(address) => {
+                        reading.add_address(Address { peer: Some(entry.peer.clone()), ..address });
                     }
-                    Err(problem) => reading.skip(text, place, problem),
+                    Err(problem) => reading.skip(text, place, problem.into()),
                 }
             }
         }

@@ -21,7 +21,7 @@ impl Metrics {
             contacts: IntGaugeVec::new(
                 Opts::new(
                     "meshwork_bootstrap_contacts",
-                    "First contacts by state: dialling, connected, waiting.",
+                    "First contacts by state: dialling, connected, waiting, lost (it was connected once).",
                 ),
                 &["state"],
             )?,
@@ -56,6 +56,7 @@ impl Metrics {
             (ContactState::Dialling, tally.dialling),
             (ContactState::Connected, tally.connected),
             (ContactState::Waiting, tally.waiting),
+            (ContactState::Lost, tally.lost),
         ];
         for (state, count) in states {
             self.contacts.with_label_values(&[state.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));

@@ -2,10 +2,13 @@
 
 use super::dns::Dns;
 use super::{BootstrapOptions, EnvironmentPeers, file, public};
-use crate::sources::address::{self, Address};
+use crate::address::Address;
+use crate::clip::clip;
+use crate::sources::entry::MAX_PER_PEER;
 use futures::future::BoxFuture;
 use meshwork_proto::bootstrap::{BootstrapError, SkippedEntry};
 use meshwork_proto::discovery::{FoundPeer, Source};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,9 +76,9 @@ pub(super) struct Reading {
 impl Reading {
     /// Takes an entry, or notes why it cannot be used. `place` is where it stands.
     pub(super) fn add(&mut self, entry: &str, place: &str) {
-        match address::read(entry) {
+        match entry.parse::<Address>() {
             Ok(address) => self.add_address(address),
-            Err(problem) => self.skip(entry, place, problem),
+            Err(problem) => self.skip(entry, place, problem.into()),
         }
     }
 
@@ -96,7 +99,7 @@ impl Reading {
         }
         let kinds = ["/ip4/", "/ip6/", "/dns/", "/dns4/", "/dns6/", "/dnsaddr/"];
         let shown = if place == entry || kinds.iter().any(|kind| entry.trim_start().starts_with(kind)) {
-            address::clip(entry.trim(), 160)
+            clip(entry.trim(), 160)
         } else {
             place.to_owned()
         };
@@ -105,7 +108,7 @@ impl Reading {
 
     /// The contacts, addresses of one peer together.
     pub(super) fn found(&self) -> Vec<FoundPeer> {
-        address::by_peer(self.addresses.iter().cloned())
+        by_peer(&self.addresses)
     }
 
     /// The contacts and what could not be used of the place.
@@ -116,6 +119,27 @@ impl Reading {
         }
         (self.found(), self.skipped)
     }
+}
+
+/// Addresses grouped by the peer they name, in the order in which each was met first; those that name nobody stay alone.
+fn by_peer(addresses: &[Address]) -> Vec<FoundPeer> {
+    let mut found: Vec<FoundPeer> = Vec::new();
+    let mut places = BTreeMap::new();
+    for address in addresses {
+        let text = address.to_string();
+        let key = address.peer.as_ref().map_or_else(|| text.clone(), ToString::to_string);
+        let place = *places.entry(key).or_insert_with(|| {
+            found.push(FoundPeer { peer: address.peer.clone(), addresses: Vec::new() });
+            found.len() - 1
+        });
+        if let Some(known) = found.get_mut(place)
+            && known.addresses.len() < MAX_PER_PEER
+            && !known.addresses.contains(&text)
+        {
+            known.addresses.push(text);
+        }
+    }
+    found
 }
 
 /// Reads places. Tests have one of their own, so that actors can be tested without files and names.
@@ -160,5 +184,36 @@ async fn read(
                 Err(_) => Err(failed(too_slow())),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+    #[test]
+    fn addresses_of_one_peer_are_put_together_and_bounded() {
+        let many = (1..=20).map(|port| format!("/ip4/8.8.8.8/tcp/{port}/p2p/{A}"));
+        let mut reading = Reading::default();
+        for entry in many.chain(["/ip4/8.8.4.4/tcp/1".to_owned(), "/ip4/8.8.4.4/tcp/1".to_owned()]) {
+            reading.add(&entry, &entry);
+        }
+        let (found, skipped) = reading.into_parts();
+        assert_eq!((found.len(), skipped.len()), (2, 0));
+        assert_eq!(found[0].addresses.len(), MAX_PER_PEER);
+        assert_eq!(found[1], FoundPeer { peer: None, addresses: vec!["/ip4/8.8.4.4/tcp/1".into()] });
+    }
+
+    #[test]
+    fn an_address_that_no_transport_of_ours_can_dial_is_no_contact_and_says_so() {
+        let entry = "/dns4/sv15.bootstrap.libp2p.io/tcp/443/wss";
+        let mut reading = Reading::default();
+        reading.add(entry, "a dnsaddr record");
+        let (found, skipped) = reading.into_parts();
+        assert!(found.is_empty());
+        assert_eq!(skipped[0].entry, entry);
+        assert!(skipped[0].problem.contains("\"wss\" is not understood"), "{skipped:?}");
     }
 }

@@ -14,7 +14,7 @@ use meshwork_proto::transport::{
 };
 use prometheus::Registry;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -67,7 +67,7 @@ struct Setup {
     dial: Option<Probe<DialPeer>>,
     connect: Option<Probe<ConnectPeer>>,
     found: Probe<PeersFound>,
-    connected: watch::Sender<usize>,
+    connected: watch::Sender<Arc<BTreeSet<PeerId>>>,
     registry: Registry,
 }
 
@@ -75,7 +75,7 @@ fn start(world: &World, options: BootstrapOptions, places: &Outside) -> Setup {
     let (dial_port, dial) = probe(64);
     let (connect_port, connect) = probe(64);
     let (found_port, found) = probe(64);
-    let (sender, connected) = watch::channel(0);
+    let (sender, connected) = watch::channel(Arc::default());
     let deps = BootstrapDeps { dial: dial_port, connect: connect_port, found: found_port, connected };
     let (ports, seed) = prepare();
     let registry = Registry::new();
@@ -84,6 +84,15 @@ fn start(world: &World, options: BootstrapOptions, places: &Outside) -> Setup {
 }
 
 impl Setup {
+    /// These peers are connected now.
+    fn connected(&self, peers: &[&str]) {
+        self.connected.send_replace(Arc::new(peers.iter().map(|text| peer(text)).collect()));
+    }
+
+    fn metrics(&self) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
+    }
+
     async fn contacts(&self) -> Vec<ContactView> {
         self.ports.contacts.ask(ListContacts, PATIENCE).await.unwrap()
     }
@@ -230,17 +239,55 @@ fn a_node_that_is_left_alone_begins_again_with_everybody_but_not_for_a_moment_al
         let asked = setup.everybody_answers();
         world.advance(S(1)).await;
         assert_eq!((*dialled.borrow(), asked.borrow().len()), (1, 1));
-        setup.connected.send_replace(2);
+        setup.connected(&[A, B]);
         world.advance(S(1)).await;
-        setup.connected.send_replace(0);
+        setup.connected(&[]);
         world.advance(S(3)).await;
-        setup.connected.send_replace(1);
+        setup.connected(&[B]);
         world.advance(S(30)).await;
         assert_eq!((*dialled.borrow(), asked.borrow().len()), (1, 1), "a short gap is none");
         places.holds(place, &[THERE, "/ip4/198.51.100.9/tcp/4001"]);
-        setup.connected.send_replace(0);
+        setup.connected(&[]);
         world.advance(S(7)).await;
         assert_eq!((*dialled.borrow(), asked.borrow().len()), (2, 3), "the name was read anew as well");
+    });
+}
+
+#[test]
+fn a_contact_that_is_gone_is_listed_as_lost_while_another_peer_is_connected_and_left_alone() {
+    testing::world(|world| async move {
+        let (options, place) = named();
+        let options = BootstrapOptions { peers: configured(HERE).peers, ..options };
+        let places = Outside::default();
+        places.holds(place, &[THERE]);
+        let mut setup = start(&world, options, &places);
+        setup.dial.take().unwrap().reply_with(|_| Ok(peer(B)));
+        let asked = setup.everybody_answers();
+        world.advance(Duration::from_millis(100)).await;
+        let states = |contacts: Vec<ContactView>| -> BTreeMap<PeerId, ContactState> {
+            contacts.into_iter().map(|contact| (contact.peer.unwrap(), contact.state)).collect()
+        };
+        let now = |of_a| -> BTreeMap<PeerId, ContactState> {
+            [(peer(A), of_a), (peer(B), ContactState::Connected)].into()
+        };
+        let both = now(ContactState::Connected);
+        assert_eq!(states(setup.contacts().await), both, "before anybody has told who is connected");
+        setup.connected(&[A, B]);
+        world.advance(S(10)).await;
+        assert_eq!(states(setup.contacts().await), both);
+        setup.connected(&[B]);
+        world.settle().await;
+        assert_eq!(states(setup.contacts().await), now(ContactState::Lost));
+        let text = setup.metrics();
+        for (state, count) in [("connected", 1), ("lost", 1), ("waiting", 0)] {
+            let line = format!("meshwork_bootstrap_contacts{{state=\"{state}\"}} {count}");
+            assert!(text.contains(&line), "{text}");
+        }
+        world.advance(S(600)).await;
+        assert_eq!(asked.borrow().len(), 1, "who stays connected is discovery's choice");
+        setup.connected(&[]);
+        world.advance(S(7)).await;
+        assert_eq!(asked.borrow().len(), 2);
     });
 }
 
@@ -295,7 +342,7 @@ fn somebody_who_asks_gets_what_was_read_and_how_each_first_try_went() {
             ]
         );
         assert_eq!(report.skipped.len(), 1);
-        let text = prometheus::TextEncoder::new().encode_to_string(&setup.registry.gather()).unwrap();
+        let text = setup.metrics();
         assert!(text.contains("meshwork_bootstrap_dials_total{outcome=\"ok\",source=\"file\"} 1"), "{text}");
         assert!(text.contains("meshwork_bootstrap_contacts{state=\"waiting\"} 1"), "{text}");
         assert!(
@@ -378,7 +425,7 @@ fn a_real_reader_reads_files_variables_and_the_public_list() {
         let (dial, _dial) = probe(64);
         let (connect, answering) = probe::<ConnectPeer>(64);
         let (found, _found) = probe(64);
-        let (_sender, connected) = watch::channel(0);
+        let (_sender, connected) = watch::channel(Arc::default());
         answering.reply_with(|request| {
             let address = request.addresses.first().cloned();
             Ok(ConnectedPeer { peer: request.peer.unwrap_or_else(|| peer(A)), address })

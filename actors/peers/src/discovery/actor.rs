@@ -55,7 +55,7 @@ pub struct DiscoveryPorts {
     pub members: Port<ListMembers>,
     /// What a peer passes on.
     pub exchange: Port<PeerExchange>,
-    /// Sources have found peers.
+    /// Peers were found: by a source, or by bootstrap.
     pub found: Port<PeersFound>,
     /// Enter a peer by hand.
     pub register: Port<RegisterPeer>,

@@ -65,8 +65,6 @@ pub struct DiscoveryOptions {
     pub advertise_every: Duration,
     /// How often the book is written down, if it has changed. Default 30 s.
     pub save_every: Duration,
-    /// Sources that tell by themselves and are not visited: multicast DNS, when it is on.
-    pub pushed: Vec<Source>,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -97,7 +95,6 @@ impl Default for DiscoveryOptions {
             load_every: Duration::from_secs(30),
             advertise_every: Duration::from_secs(30),
             save_every: Duration::from_secs(30),
-            pushed: Vec::new(),
             seed: 0,
         }
     }

@@ -1,7 +1,8 @@
 //! Visits to the sources of peers: one task for each, beside the actor.
 //!
-//! A source is visited at its interval, after failures at its back-off, and whenever somebody asks for it. Whatever it
-//! does, fail, hang or panic, it holds up nobody else. What it finds goes to the book as any other hint.
+//! A source is visited at its interval, after failures at its back-off, when it has news, and whenever somebody asks for it.
+//! Whatever it does, fail, hang, panic or have news all the time, it holds up nobody else. What it finds goes to the book as
+//! any other hint.
 
 use super::metrics::Metrics;
 use crate::sources::{OwnCard, PeerSource, SourceError};
@@ -27,6 +28,10 @@ const ADDRESSES_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Orders that wait for a source.
 const ORDERS: usize = 8;
+/// News of a source wait at least so long after its last visit, and longer the more that visit named: a source that anybody
+/// can fill, such as the local network, must not keep the book busy. Up to two hundred peers are told of within a second.
+const NEWS_AFTER: Duration = Duration::from_millis(250);
+const NEWS_AFTER_EACH: Duration = Duration::from_millis(4);
 
 /// An order to a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +108,7 @@ impl Runner {
             status: Arc::clone(&status),
             rng: StdRng::seed_from_u64(seed),
             failures: 0,
+            news_from: Instant::now(),
         };
         runtime.spawn(visits.run(inbox));
         Self { source: kind, orders, status }
@@ -121,6 +127,8 @@ struct Visits {
     status: Arc<Mutex<SourceStatus>>,
     rng: StdRng,
     failures: u32,
+    /// Before that news do not count.
+    news_from: Instant,
 }
 
 impl Visits {
@@ -130,6 +138,7 @@ impl Visits {
         loop {
             let order = tokio::select! {
                 () = tokio::time::sleep_until(next) => None,
+                () = woken(self.source.as_mut(), self.news_from) => None,
                 order = orders.recv() => match order {
                     Some(order) => Some(order.into_parts()),
                     // Nobody can ask any more: the node is gone.
@@ -182,6 +191,7 @@ impl Visits {
                 pause
             }
         };
+        self.news_from = Instant::now() + NEWS_AFTER.max(NEWS_AFTER_EACH.saturating_mul(report.found));
         self.note(&report, pause);
         (report, pause)
     }
@@ -251,6 +261,18 @@ impl Visits {
             report.problem = Some(error.to_string());
         }
         report
+    }
+}
+
+/// Comes when a source has news, not before they count.
+async fn woken(source: &mut dyn PeerSource, not_before: Instant) {
+    tokio::time::sleep_until(not_before).await;
+    let kind = source.kind();
+    // Called inside, as a visit is: it may panic before it has made a future.
+    let waking = AssertUnwindSafe(async move { source.woken().await }).catch_unwind();
+    if waking.await.is_err() {
+        tracing::error!(source = %kind, "a fault of this node: waiting for news of a source panicked");
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Asking all services at once, over both families of addresses, and counting what they say.
 
-use crate::sources::address;
+use crate::address::is_public;
+use crate::clip::clip;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use reqwest::Client;
@@ -190,9 +191,9 @@ fn parse(bytes: &[u8]) -> Result<IpAddr, String> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim();
     let ip: IpAddr =
-        text.parse().map_err(|_| format!("answered {:?}: that is no address", address::clip(text, 64)))?;
+        text.parse().map_err(|_| format!("answered {:?}: that is no address", clip(text, 64)))?;
     let ip = ip.to_canonical();
-    if address::is_public(ip) { Ok(ip) } else { Err(format!("answered {ip}: that is no public address")) }
+    if is_public(ip) { Ok(ip) } else { Err(format!("answered {ip}: that is no public address")) }
 }
 
 /// An error with its causes: the outermost one says only that there was one.
@@ -207,7 +208,7 @@ fn told(error: &reqwest::Error) -> String {
         }
         next = cause.source();
     }
-    address::clip(&text, 200)
+    clip(&text, 200)
 }
 
 #[cfg(test)]

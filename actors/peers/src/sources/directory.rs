@@ -140,18 +140,20 @@ pub(super) async fn visit(
     }
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn no_answer(error: AskError) -> SourceError {
+/// Why there is no answer of the transport itself.
+pub(super) fn no_answer(error: AskError) -> SourceError {
     match error {
         AskError::Timeout { within, .. } => SourceError::Timeout(within),
         other => SourceError::Unavailable(other.to_string()),
     }
 }
 
-fn no_entry(error: LookUpError) -> SourceError {
+/// What the transport's answer means.
+pub(super) fn no_entry(error: LookUpError) -> SourceError {
     match error {
         LookUpError::Timeout(after_ms) => SourceError::Timeout(Duration::from_millis(after_ms)),
         LookUpError::Off(_) | LookUpError::Refused(_) => SourceError::Refused(error.to_string()),

@@ -3,9 +3,9 @@
 //! What the Python nodes have one field for and a node here has several of (addresses) is in `metadata`, which they keep
 //! and do not look at. Whatever an entry says is a hint; here it is only made sure that it is not nonsense.
 
-use super::OwnCard;
-use super::address::{self, Address, MAX_PER_PEER};
-use super::timestamp;
+use super::{OwnCard, timestamp};
+use crate::address::Address;
+use crate::clip::clip;
 use meshwork_proto::discovery::FoundPeer;
 use meshwork_proto::{PeerId, UnixMillis};
 use serde_json::{Map, Value, json};
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Largest entry that is read, in bytes of JSON.
 pub(crate) const MAX_ENTRY: usize = 16 * 1024;
+/// Most addresses of one peer that are taken from one place.
+pub(crate) const MAX_PER_PEER: usize = 8;
 /// Most peers that a registry gives at one visit.
 pub(crate) const MAX_FOUND: usize = 1_000;
 /// Most of a node's tools and labels that an entry names: a registry is read by everybody all the time.
@@ -46,7 +48,7 @@ impl Entry {
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         let peer_id = text("peer_id").ok_or("it has no peer_id")?;
         let peer: PeerId = peer_id.parse().map_err(|_| {
-            let shown = address::clip(peer_id, 64);
+            let shown = clip(peer_id, 64);
             format!("{shown:?} is no peer id")
         })?;
         let addresses = addresses_of(fields, &peer)?;
@@ -55,7 +57,7 @@ impl Entry {
             Some(Value::Number(seconds)) => seconds.as_f64().and_then(timestamp::from_seconds),
             _ => None,
         };
-        let runner = text("runner_name").map_or_else(String::new, |name| address::clip(name, 256));
+        let runner = text("runner_name").map_or_else(String::new, |name| clip(name, 256));
         Ok(Self { peer, runner, addresses, last_seen })
     }
 
@@ -79,7 +81,7 @@ fn addresses_of(fields: &Map<String, Value>, peer: &PeerId) -> Result<Vec<String
     let mut good: Vec<String> = Vec::new();
     let mut problem = None;
     for text in named.into_iter().chain(more) {
-        match address::read(text).and_then(|address| of_peer(address, peer)) {
+        match of_peer(text, peer) {
             Ok(address) if !good.contains(&address) => good.push(address),
             Ok(_) => {}
             Err(found) => problem = problem.or(Some(found)),
@@ -95,12 +97,14 @@ fn addresses_of(fields: &Map<String, Value>, peer: &PeerId) -> Result<Vec<String
     Ok(good)
 }
 
-fn of_peer(address: Address, peer: &PeerId) -> Result<String, String> {
+/// Reads one of the addresses of a peer.
+fn of_peer(text: &str, peer: &PeerId) -> Result<String, String> {
+    let address: Address = text.parse::<Address>()?;
     match &address.peer {
         Some(other) if other != peer => {
             Err(format!("it is of peer {peer}, and its address is of peer {other}"))
         }
-        _ => Ok(address.text),
+        _ => Ok(address.to_string()),
     }
 }
 
@@ -113,18 +117,19 @@ fn from_public_ip(fields: &Map<String, Value>) -> Option<String> {
     let ip: std::net::IpAddr = fields.get("public_ip")?.as_str()?.parse().ok()?;
     let port = u16::try_from(fields.get("listen_port")?.as_u64()?).ok()?;
     let family = if ip.is_ipv4() { "ip4" } else { "ip6" };
-    address::read(&format!("/{family}/{ip}/tcp/{port}")).ok().map(|address| address.text)
+    let address: Address = format!("/{family}/{ip}/tcp/{port}").parse().ok()?;
+    Some(address.to_string())
 }
 
 /// This node's entry as the Python nodes write theirs; none while the node has no address to give.
 pub(crate) fn own(card: &OwnCard, runner: &str, now: UnixMillis) -> Option<Value> {
-    let best = address::read(card.addresses.first()?).ok()?;
+    let best: Address = card.addresses.first()?.parse().ok()?;
     Some(json!({
         "peer_id": card.peer,
         "runner_name": runner,
         "public_ip": best.ip,
         "listen_port": best.port,
-        "multiaddr": best.text,
+        "multiaddr": best.to_string(),
         "last_seen": timestamp::to_iso(now),
         "metadata": metadata(card),
     }))
@@ -210,10 +215,9 @@ pub(crate) fn fresh(mut entries: Vec<(Duration, Entry)>, ttl: Duration, own: &Pe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::cards::{A, B};
     use proptest::prelude::*;
 
-    const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-    const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
     fn card() -> OwnCard {

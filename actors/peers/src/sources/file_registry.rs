@@ -12,6 +12,7 @@ mod files;
 mod single;
 
 use super::{OwnCard, PeerSource, Schedule, SourceError, entry};
+use crate::clip::clip;
 use entry::Entry;
 use futures::future::BoxFuture;
 use meshwork_kit::{Backoff, Clock};
@@ -85,7 +86,7 @@ impl Visited {
     fn skip(&mut self, name: &str, problem: impl std::fmt::Display) {
         self.skipped += 1;
         if self.example.is_none() {
-            self.example = Some(format!("{}: {problem}", super::address::clip(name, 80)));
+            self.example = Some(format!("{}: {problem}", clip(name, 80)));
         }
     }
 }

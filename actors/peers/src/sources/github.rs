@@ -17,7 +17,8 @@ mod token;
 
 pub use token::GithubToken;
 
-use super::{OwnCard, PeerSource, Schedule, SourceError, address, entry};
+use super::{OwnCard, PeerSource, Schedule, SourceError, entry};
+use crate::address::{self, Address};
 use api::{Api, Method};
 use comment::Comment;
 use futures::future::BoxFuture;
@@ -421,9 +422,8 @@ fn check(options: &GithubOptions) -> Result<(), GithubConfigError> {
 
 /// What of this node everybody may know: an address of a private network says nothing to strangers but something about us.
 fn public_part(own: &OwnCard) -> OwnCard {
-    let public = |text: &&String| match address::read(text) {
-        Ok(address) => address.ip.is_none_or(address::is_public),
-        Err(_) => false,
+    let public = |text: &&String| {
+        text.parse::<Address>().is_ok_and(|read| !read.private && read.ip.is_none_or(address::is_public))
     };
     OwnCard { addresses: own.addresses.iter().filter(public).cloned().collect(), ..own.clone() }
 }

@@ -150,7 +150,16 @@ fn contacts() -> Vec<ContactView> {
         problem: Some("nobody answered".into()),
         next_try_in_ms: Some(8_000),
     };
-    vec![connected, waiting]
+    let lost = ContactView {
+        address: format!("/ip4/198.51.100.9/tcp/4001/p2p/{FOUND}"),
+        source: Source::Configured,
+        state: ContactState::Lost,
+        peer: Some(id(FOUND)),
+        attempts: 0,
+        problem: None,
+        next_try_in_ms: None,
+    };
+    vec![connected, waiting, lost]
 }
 
 /// The peers of the book that the list asks for.

@@ -21,10 +21,10 @@ pub(crate) struct ContactOut {
     addr: String,
     /// How it was learned.
     source: String,
-    /// dialling, connected (it was reached, and rests until the node is alone: whether it still is connected says
-    /// p2p_peer_list) or waiting (for the next try).
+    /// connected (now), lost (it was reached, is not connected any more, and is tried again when the node is alone),
+    /// dialling, or waiting (for the next try; it was reached before if it has a peer_id).
     state: String,
-    /// Who answered there; null = nobody yet.
+    /// Who answered there; null = it was never reached.
     peer_id: Option<String>,
     /// Tries since the last success.
     attempts: u32,
@@ -62,7 +62,7 @@ pub(crate) struct SkippedOut {
 pub(crate) struct BootstrapOut {
     /// The peer that read them.
     peer_id: String,
-    /// How many of them were reached.
+    /// How many of them are connected.
     connected: usize,
     /// The contacts that were read, and how far each is. Those that are not connected yet are tried again and again.
     contacts: Vec<ContactOut>,
@@ -245,7 +245,7 @@ pub(crate) struct ContactsIn {
 pub(crate) struct ContactsOut {
     /// The peer whose contacts they are.
     peer_id: String,
-    /// How many of them were reached.
+    /// How many of them are connected now.
     connected: usize,
     /// The contacts, and how far each is.
     contacts: Vec<ContactOut>,
@@ -254,8 +254,9 @@ pub(crate) struct ContactsOut {
 impl MeshTool for ContactsTool {
     const NAME: &'static str = "p2p_bootstrap_list";
     const TITLE: &'static str = "List first contacts";
-    const DESCRIPTION: &'static str = "Lists the first contacts that the node was given or has read, how far it is with \
-        each, why the last try failed and when the next one is. Whom it knows altogether is in p2p_peer_list.";
+    const DESCRIPTION: &'static str = "Lists the first contacts that the node was given or has read: which are connected \
+        now, which were and are lost, why the last try at one failed and when the next one is. Whom the node knows \
+        altogether is in p2p_peer_list.";
     const EXAMPLE: &'static str = "{}";
     const HINTS: Hints = READS;
     type Input = ContactsIn;

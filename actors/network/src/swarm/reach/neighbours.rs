@@ -1,86 +1,78 @@
-//! Peers that multicast DNS hears on the local networks, and when discovery is told of them: at once, and again and again
-//! while they are there, a few at a time. Anybody on the network can invent any number of peers: only so many are kept.
+//! Peers that multicast DNS hears on the local networks, as they are shown to who asks. Anybody on the network can invent
+//! any number of peers: only so many are kept.
 
 use super::super::book;
+use crate::address;
 use libp2p::{Multiaddr, PeerId};
-use meshwork_proto::UnixMillis;
+use meshwork_proto::discovery::FoundPeer;
+use meshwork_proto::transport;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Neighbours that are kept.
 const MAX_NEIGHBOURS: usize = 512;
-/// Neighbours told of at a time.
-const MAX_TOLD: usize = 16;
-/// How long after a full receiver.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
-
-#[derive(Debug)]
-struct Neighbour {
-    addresses: Vec<Multiaddr>,
-    due: UnixMillis,
-}
 
 /// The neighbours.
 #[derive(Debug)]
 pub(crate) struct Neighbours {
-    peers: BTreeMap<PeerId, Neighbour>,
-    again: Duration,
+    peers: BTreeMap<PeerId, Vec<Multiaddr>>,
+    /// How often somebody new, or somebody at a new address, was heard.
+    news: u64,
+    changed: bool,
+}
+
+impl Default for Neighbours {
+    /// Nobody, and that was not shown yet.
+    fn default() -> Self {
+        Self { peers: BTreeMap::new(), news: 0, changed: true }
+    }
 }
 
 impl Neighbours {
-    /// Told of again every so often.
-    pub(crate) fn new(again: Duration) -> Self {
-        Self { peers: BTreeMap::new(), again }
-    }
-
     /// A peer was heard; false when there is no room for it.
-    pub(crate) fn heard(&mut self, peer: PeerId, address: &Multiaddr, now: UnixMillis) -> bool {
+    pub(crate) fn heard(&mut self, peer: PeerId, address: &Multiaddr) -> bool {
         if self.peers.len() >= MAX_NEIGHBOURS && !self.peers.contains_key(&peer) {
             return false;
         }
-        let neighbour =
-            self.peers.entry(peer).or_insert_with(|| Neighbour { addresses: Vec::new(), due: now });
-        let before = neighbour.addresses.len();
-        book::add(&mut neighbour.addresses, address);
-        if neighbour.addresses.len() > before {
-            neighbour.due = now;
+        let addresses = self.peers.entry(peer).or_default();
+        let before = addresses.len();
+        book::add(addresses, address);
+        if addresses.len() > before {
+            self.news = self.news.saturating_add(1);
+            self.changed = true;
         }
         true
     }
 
     /// It is no longer heard at an address.
     pub(crate) fn gone(&mut self, peer: &PeerId, address: &Multiaddr) {
-        let bare = crate::address::split(address.clone()).address;
-        if let Some(neighbour) = self.peers.get_mut(peer) {
-            neighbour.addresses.retain(|known| *known != bare);
-            if neighbour.addresses.is_empty() {
+        let bare = address::split(address.clone()).address;
+        if let Some(addresses) = self.peers.get_mut(peer) {
+            addresses.retain(|known| *known != bare);
+            if addresses.is_empty() {
                 self.peers.remove(peer);
             }
+            self.changed = true;
         }
     }
 
     /// Nobody is heard any more.
     pub(crate) fn clear(&mut self) {
         self.peers.clear();
+        self.changed = true;
     }
 
-    /// Those to tell of now.
-    pub(crate) fn due(&mut self, now: UnixMillis) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        let due = self.peers.iter_mut().filter(|(_, neighbour)| neighbour.due <= now).take(MAX_TOLD);
-        due.map(|(peer, neighbour)| {
-            neighbour.due = now.after(self.again);
-            (*peer, neighbour.addresses.clone())
-        })
-        .collect()
+    /// Whether anything has changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
-    /// They could not be told: in a moment again.
-    pub(crate) fn not_told(&mut self, peers: impl Iterator<Item = PeerId>, now: UnixMillis) {
-        for peer in peers {
-            if let Some(neighbour) = self.peers.get_mut(&peer) {
-                neighbour.due = now.after(FULL_PAUSE);
-            }
-        }
+    /// All of them.
+    pub(crate) fn list(&self) -> transport::Neighbours {
+        let found = self.peers.iter().map(|(peer, addresses)| FoundPeer {
+            peer: Some(address::peer_of(peer)),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+        });
+        transport::Neighbours { news: self.news, found: found.collect() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -92,54 +84,51 @@ impl Neighbours {
 mod tests {
     use super::*;
 
-    const AGAIN: Duration = Duration::from_secs(60);
-
     fn address(port: usize) -> Multiaddr {
         format!("/ip4/192.0.2.7/tcp/{port}").parse().unwrap()
     }
 
     #[test]
-    fn a_storm_of_invented_peers_is_kept_small_and_told_bit_by_bit() {
-        let mut neighbours = Neighbours::new(AGAIN);
-        let kept =
-            (0..10_000).filter(|n| neighbours.heard(PeerId::random(), &address(*n), UnixMillis(0))).count();
+    fn a_storm_of_invented_peers_is_kept_small() {
+        let mut neighbours = Neighbours::default();
+        let kept = (0..10_000).filter(|n| neighbours.heard(PeerId::random(), &address(*n + 1))).count();
         assert_eq!((kept, neighbours.len()), (MAX_NEIGHBOURS, MAX_NEIGHBOURS));
-        let mut told = 0;
-        for tick in 0..MAX_NEIGHBOURS / MAX_TOLD {
-            let batch = neighbours.due(UnixMillis(tick as u64));
-            assert_eq!(batch.len(), MAX_TOLD);
-            told += batch.len();
-        }
-        assert_eq!(told, MAX_NEIGHBOURS);
-        assert!(neighbours.due(UnixMillis(1000)).is_empty(), "each once");
+        let shown = neighbours.list();
+        assert_eq!((shown.found.len(), shown.news), (MAX_NEIGHBOURS, 512), "those dropped are no news");
+        neighbours.clear();
+        assert!(neighbours.take_changed() && neighbours.list().found.is_empty());
     }
 
     #[test]
     fn one_peer_with_thousands_of_addresses_is_one_neighbour_with_a_few() {
-        let mut neighbours = Neighbours::new(AGAIN);
+        let mut neighbours = Neighbours::default();
         let peer = PeerId::random();
         for port in 1..10_000 {
-            neighbours.heard(peer, &address(port), UnixMillis(0));
+            neighbours.heard(peer, &address(port));
         }
-        let batch = neighbours.due(UnixMillis(0));
-        assert_eq!(batch.len(), 1);
-        assert_eq!(batch[0].1.len(), book::MAX_ADDRESSES);
-        neighbours.heard(peer, &address(1), UnixMillis(1));
-        assert!(neighbours.due(UnixMillis(1)).is_empty(), "nothing new was heard");
+        let shown = neighbours.list();
+        assert_eq!(shown.found.len(), 1);
+        assert_eq!(shown.found[0].addresses.len(), book::MAX_ADDRESSES);
+        assert!(neighbours.take_changed());
+        neighbours.heard(peer, &address(1));
+        assert!(!neighbours.take_changed(), "nothing new was heard");
+        assert_eq!(neighbours.list().news, shown.news);
     }
 
     #[test]
-    fn a_neighbour_is_told_of_again_while_it_is_there_and_no_more_when_it_has_gone() {
-        let mut neighbours = Neighbours::new(AGAIN);
-        let peer = PeerId::random();
-        neighbours.heard(peer, &address(1), UnixMillis(0));
-        assert_eq!(neighbours.due(UnixMillis(0)), [(peer, vec![address(1)])]);
-        assert!(neighbours.due(UnixMillis(59_999)).is_empty());
-        assert_eq!(neighbours.due(UnixMillis(60_000)).len(), 1);
-        neighbours.not_told([peer].into_iter(), UnixMillis(60_000));
-        assert_eq!(neighbours.due(UnixMillis(61_000)).len(), 1, "told when there was room");
-        neighbours.gone(&peer, &address(1));
-        assert!(neighbours.due(UnixMillis(1_000_000)).is_empty());
-        assert_eq!(neighbours.len(), 0);
+    fn who_comes_is_news_and_who_goes_is_only_a_change() {
+        let mut neighbours = Neighbours::default();
+        assert!(neighbours.take_changed(), "nobody was shown yet");
+        let (peer, port) = (PeerId::random(), address(1));
+        neighbours.heard(peer, &port);
+        assert!(neighbours.take_changed() && !neighbours.take_changed());
+        let addresses = vec![port.to_string()];
+        let found = vec![FoundPeer { peer: Some(crate::address::peer_of(&peer)), addresses }];
+        assert_eq!(neighbours.list(), transport::Neighbours { news: 1, found });
+        neighbours.gone(&peer, &port);
+        assert!(neighbours.take_changed());
+        assert_eq!(neighbours.list(), transport::Neighbours { news: 1, found: Vec::new() });
+        neighbours.gone(&peer, &port);
+        assert!(!neighbours.take_changed());
     }
 }

@@ -7,6 +7,7 @@
 
 use super::super::book;
 use crate::address;
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use meshwork_proto::transport::Reachability;
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,6 +160,22 @@ impl Reachable {
     }
 }
 
+/// Where a node that listens there would be reached from outside if these IP addresses were its own, or those of a router
+/// that forwards its ports.
+pub(crate) fn candidates<'a>(
+    listening: impl Iterator<Item = &'a Multiaddr>,
+    ips: &[IpAddr],
+) -> BTreeSet<Multiaddr> {
+    let mut found = BTreeSet::new();
+    for address in listening.filter(|address| !address::is_relayed(address)) {
+        let Some(listened) = address::ip(address) else { continue };
+        for ip in ips.iter().filter(|ip| ip.is_ipv4() == listened.is_ipv4()) {
+            found.extend(address.replace(0, |_| Some(Protocol::from(*ip))));
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,5 +254,25 @@ mod tests {
         reach.confirmed(&lan);
         let third = reach.assume([&local].into_iter());
         assert_eq!(third, Assumed { add: vec![local], remove: vec![] }, "what is confirmed stays");
+    }
+
+    #[test]
+    fn a_public_address_with_each_port_that_is_listened_on_is_a_candidate_and_proves_nothing() {
+        let circuit = format!("/ip4/192.0.2.9/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
+        let listening = [
+            "/ip4/127.0.0.1/tcp/4001",
+            "/ip4/10.0.0.7/tcp/4001",
+            "/ip4/10.0.0.7/udp/4002/quic-v1",
+            "/ip6/fe80::1/tcp/4003",
+            circuit.as_str(),
+        ]
+        .map(address);
+        let ips: [IpAddr; 2] = ["203.0.113.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+        let expected = ["/ip4/203.0.113.7/tcp/4001", "/ip4/203.0.113.7/udp/4002/quic-v1"].map(address);
+        assert_eq!(candidates(listening.iter(), &ips[..1]), expected.clone().into());
+        let both: BTreeSet<Multiaddr> =
+            expected.into_iter().chain([address("/ip6/2001:db8::7/tcp/4003")]).collect();
+        assert_eq!(candidates(listening.iter(), &ips), both);
+        assert!(candidates([].iter(), &ips).is_empty());
     }
 }

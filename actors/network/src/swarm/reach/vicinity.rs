@@ -1,14 +1,13 @@
-//! Multicast DNS: whom this node hears on the local networks is told to discovery, a few at a time. libp2p remembers
-//! everything that anybody says there, for as long as they like; when that becomes too much it is thrown away, and
-//! nothing is listened to for a while.
+//! Multicast DNS: whom this node hears on the local networks is shown to who asks, on a watch. libp2p remembers everything
+//! that anybody says there, for as long as they like; when that becomes too much it is thrown away, and nothing is listened
+//! to for a while.
 
 use super::{Driver, behaviours};
 use crate::address;
 use libp2p::mdns;
 use libp2p::swarm::{FromSwarm, NetworkBehaviour, NewListenAddr};
-use meshwork_kit::TellError;
 use meshwork_proto::UnixMillis;
-use meshwork_proto::discovery::{FoundPeer, PeersFound, Source};
+use meshwork_proto::transport::LookUpError;
 use std::time::Duration;
 
 /// Addresses that libp2p may remember.
@@ -18,16 +17,15 @@ const DEAF_FOR: Duration = Duration::from_secs(60);
 
 impl Driver {
     pub(super) fn on_multicast(&mut self, event: mdns::Event) {
-        let now = self.core.deps.clock.now();
         match event {
             mdns::Event::Discovered(heard) => {
                 let metrics = &self.core.metrics.reach;
                 metrics.mdns_heard.inc_by(u64::try_from(heard.len()).unwrap_or(u64::MAX));
                 for (peer, address) in heard {
                     if let Some(address) = address::of_peer(&address, &peer)
-                        && !self.reach.neighbours.heard(peer, &address, now)
+                        && !self.reach.neighbours.heard(peer, &address)
                     {
-                        metrics.mdns_peers.with_label_values(&["dropped"]).inc();
+                        metrics.mdns_dropped.inc();
                     }
                 }
             }
@@ -37,42 +35,45 @@ impl Driver {
                 }
             }
         }
-        self.show_neighbours();
     }
 
-    fn show_neighbours(&self) {
-        let count = i64::try_from(self.reach.neighbours.len()).unwrap_or(i64::MAX);
-        self.core.metrics.reach.mdns_neighbours.set(count);
-    }
-
-    /// Tells discovery of neighbours, and keeps a flood within bounds.
-    pub(super) fn tell_neighbours(&mut self, now: UnixMillis) {
+    /// Shows whom multicast DNS hears, if that has changed, and keeps a flood within bounds. A few times a second at most:
+    /// whatever is announced on the network costs no more than that.
+    pub(super) fn show_neighbours(&mut self, now: UnixMillis) {
         self.bound_flood(now);
-        let batch = self.reach.neighbours.due(now);
-        if batch.is_empty() {
+        if !self.reach.neighbours.take_changed() {
             return;
         }
-        let found = batch.iter().map(|(peer, addresses)| FoundPeer {
-            peer: Some(address::peer_of(peer)),
-            addresses: addresses.iter().map(ToString::to_string).collect(),
-        });
-        let told = self.core.deps.found.tell(PeersFound { source: Source::Mdns, found: found.collect() });
-        let outcome = match told {
-            Ok(()) => "told",
-            Err(TellError::Full { .. }) => {
-                self.reach.neighbours.not_told(batch.iter().map(|(peer, _)| *peer), now);
-                "delayed"
-            }
-            Err(TellError::Closed { .. }) => "dropped",
+        let count = i64::try_from(self.reach.neighbours.len()).unwrap_or(i64::MAX);
+        self.core.metrics.reach.mdns_neighbours.set(count);
+        let heard = match self.deafness() {
+            Some(error) => Err(error),
+            None => Ok(self.reach.neighbours.list()),
         };
-        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        self.core.metrics.reach.mdns_peers.with_label_values(&[outcome]).inc_by(count);
+        drop(self.core.neighbours.send_replace(heard));
+    }
+
+    /// Why nobody can be heard now.
+    fn deafness(&self) -> Option<LookUpError> {
+        if !self.core.options.reach.mdns {
+            return Some(LookUpError::Off("multicast DNS"));
+        }
+        if self.reach.deaf_until.is_some() {
+            let problem = format!(
+                "more than {MAX_HEARD} addresses are announced by multicast DNS: none are listened to for {DEAF_FOR:?}"
+            );
+            return Some(LookUpError::Unavailable(problem));
+        }
+        (!self.swarm.behaviour().reach.mdns.is_enabled()).then(|| {
+            LookUpError::Unavailable("multicast DNS is not available on this machine: see the log".into())
+        })
     }
 
     fn bound_flood(&mut self, now: UnixMillis) {
         if let Some(until) = self.reach.deaf_until {
             if now >= until {
                 self.reach.deaf_until = None;
+                self.reach.neighbours.clear();
                 self.listen_to_multicast();
             }
             return;
@@ -85,7 +86,6 @@ impl Driver {
             );
             self.swarm.behaviour_mut().reach.mdns = None.into();
             self.reach.neighbours.clear();
-            self.show_neighbours();
             self.reach.deaf_until = Some(now.after(DEAF_FOR));
         }
     }

@@ -7,6 +7,8 @@ use rand::rngs::StdRng;
 
 const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
 const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
+/// Somebody who is no first contact.
+const C: &str = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
 const S: fn(u64) -> Duration = Duration::from_secs;
 
 fn peer(text: &str) -> PeerId {
@@ -17,8 +19,19 @@ fn table() -> Contacts {
     let steady = |min, max| Backoff { jitter: 0.0, ..Backoff::doubling(min, max) };
     let pauses = Pauses { kept: steady(S(1), S(8)), found: steady(S(1), S(100)) };
     let mut table = Contacts::new(pauses, 4, Some(peer(B)));
-    table.set_alone(false);
+    table.set_connected(peers(&[C]));
     table
+}
+
+fn peers(connected: &[&str]) -> Arc<BTreeSet<PeerId>> {
+    Arc::new(connected.iter().map(|text| peer(text)).collect())
+}
+
+/// How the one contact there is shown.
+fn shown(table: &Contacts) -> (ContactState, Option<PeerId>) {
+    let mut views = table.views(at(0), None);
+    assert_eq!(views.len(), 1);
+    (views[0].state, views[0].peer.take())
 }
 
 fn rng() -> StdRng {
@@ -81,6 +94,59 @@ fn a_contact_that_was_reached_rests_until_the_node_is_alone() {
 }
 
 #[test]
+fn a_contact_whose_connection_is_lost_is_shown_as_lost_while_others_are_connected() {
+    let (mut table, mut rng) = (table(), rng());
+    let key = table.keep(at(0), keep("/ip4/198.51.100.7/tcp/1"));
+    assert_eq!(shown(&table), (ContactState::Waiting, None));
+    table.due(at(0));
+    assert_eq!(shown(&table), (ContactState::Dialling, None));
+    table.tried(at(0), &key, reached(A), &mut rng);
+    assert_eq!(shown(&table), (ContactState::Connected, Some(peer(A))), "who is connected is told later");
+    table.set_connected(peers(&[A, C]));
+    table.no_longer_fresh(&key);
+    assert_eq!(shown(&table), (ContactState::Connected, Some(peer(A))));
+    table.set_connected(peers(&[C]));
+    assert_eq!(shown(&table), (ContactState::Lost, Some(peer(A))));
+    assert_eq!((table.tally().lost, table.next()), (1, None), "others lead to it, if it is still there");
+    table.set_connected(peers(&[A, C]));
+    assert_eq!(shown(&table), (ContactState::Connected, Some(peer(A))), "it came back by itself");
+    table.set_connected(peers(&[]));
+    table.begin_again(at(100), &mut rng);
+    assert_eq!(shown(&table), (ContactState::Waiting, Some(peer(A))), "it was reached before");
+}
+
+#[test]
+fn a_connection_that_was_never_seen_to_stand_is_not_shown_for_ever() {
+    let (mut table, mut rng) = (table(), rng());
+    let key = table.keep(at(0), keep("/ip4/198.51.100.7/tcp/1"));
+    table.due(at(0));
+    table.tried(at(0), &key, reached(A), &mut rng);
+    table.no_longer_fresh(&key);
+    assert_eq!(shown(&table), (ContactState::Lost, Some(peer(A))));
+}
+
+#[test]
+fn a_contact_that_is_still_to_be_tried_and_came_by_itself_is_shown_as_connected() {
+    let (mut table, mut rng) = (table(), rng());
+    let key = table.keep(at(0), keep(&format!("/ip4/198.51.100.7/tcp/1/p2p/{A}")));
+    table.due(at(0));
+    table.tried(at(0), &key, failed("nobody"), &mut rng);
+    assert_eq!(shown(&table), (ContactState::Waiting, None), "whom an address names is only a claim");
+    table.set_connected(peers(&[A]));
+    assert_eq!(shown(&table), (ContactState::Connected, Some(peer(A))));
+    assert_eq!(table.next(), Some(at(1)), "the address is tried all the same");
+}
+
+#[test]
+fn a_configured_address_at_which_this_node_itself_answers_is_left_out() {
+    let (mut table, mut rng) = (table(), rng());
+    let key = table.keep(at(0), keep("/ip4/198.51.100.7/tcp/1"));
+    table.due(at(0));
+    assert_eq!(table.tried(at(0), &key, reached(B), &mut rng), None);
+    assert!(table.views(at(0), None).is_empty() && table.is_settled(at(0), &key));
+}
+
+#[test]
 fn what_two_sides_do_not_trust_is_not_asked_again_soon() {
     let (mut table, mut rng) = (table(), rng());
     let key = table.keep(at(0), keep("/ip4/198.51.100.7/tcp/1"));
@@ -101,7 +167,7 @@ fn a_node_without_any_peer_tries_found_contacts_as_often_as_configured_ones() {
     }
     let now = table.next().unwrap();
     table.due(now);
-    table.set_alone(true);
+    table.set_connected(peers(&[]));
     table.tried(now, "/ip4/10.0.0.1/tcp/1", failed("nobody"), &mut rng);
     assert_eq!(table.next(), Some(now.after(S(8))));
 }
@@ -203,7 +269,7 @@ proptest! {
     /// Whatever happens in whatever order: no try is lost, none runs twice, and no more run than may.
     #[test]
     fn every_contact_is_always_either_tried_or_waiting_for_its_time_or_reached(
-        steps in proptest::collection::vec((0u8..6, 0u8..8, 0u64..20), 1..200)
+        steps in proptest::collection::vec((0u8..8, 0u8..8, 0u64..20), 1..200)
     ) {
         let (mut table, mut rng) = (table(), rng());
         let mut running: BTreeSet<Key> = BTreeSet::new();
@@ -216,6 +282,8 @@ proptest! {
                 1 => drop(table.merge(at(now), &place(), vec![somebody(&address)])),
                 2 => table.begin_again(at(now), &mut rng),
                 3 => table.hurry(at(now), &[address].into()),
+                6 => table.no_longer_fresh(&address),
+                7 => table.set_connected(peers(&[A, C][..usize::from(which % 3)])),
                 _ => {
                     if let Some(key) = running.pop_first() {
                         let outcome = if what == 4 { reached(A) } else { failed("nobody") };
@@ -227,9 +295,9 @@ proptest! {
                 prop_assert!(running.insert(due.key), "tried twice at once");
             }
             let tally = table.tally();
-            prop_assert!(tally.dialling <= 4);
+            prop_assert!(running.len() <= 4 && tally.dialling <= 4);
             for view in table.views(at(now), None) {
-                let resting = view.state == ContactState::Connected;
+                let resting = matches!(view.state, ContactState::Connected | ContactState::Lost);
                 let waiting = view.state == ContactState::Waiting && view.next_try_in_ms.is_some();
                 prop_assert!(resting || waiting || view.state == ContactState::Dialling);
             }

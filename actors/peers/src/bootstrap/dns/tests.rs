@@ -279,8 +279,8 @@ async fn what_is_no_name_is_refused_before_anybody_is_asked() {
         ("mesh example", "no name"),
         ("10.0.0.1", "an address and no name"),
         ("/ip4/10.0.0.1/tcp/1", "no name"),
-        ("/dnsaddr/", "lacks the name"),
-        ("/dnsaddr/mesh.example/p2p/nobody", "no value for /p2p"),
+        ("/dnsaddr/", "a DNS name is missing"),
+        ("/dnsaddr/mesh.example/p2p/nobody", "where a peer id belongs"),
     ] {
         let error = dns.resolve(name).await.unwrap_err().to_string();
         assert!(error.contains(why), "{name}: {error}");

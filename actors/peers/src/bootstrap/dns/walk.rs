@@ -2,7 +2,8 @@
 
 use super::super::places::Reading;
 use super::describe;
-use crate::sources::address;
+use crate::address::Address;
+use crate::clip::clip;
 use futures::join;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::lookup::Lookup;
@@ -103,6 +104,17 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// Whether one more question may be asked; what it would have told is counted as left out.
+    fn may_ask(&mut self) -> bool {
+        let may = self.questions < MAX_QUESTIONS && self.taken < MAX_RESULTS;
+        if may {
+            self.questions += 1;
+        } else {
+            self.left_out += 1;
+        }
+        may
+    }
+
     /// The `dnsaddr` records of an answer, and those they lead to.
     async fn follow(&mut self, host: &str, answer: Result<Lookup, NetError>, peer: Option<PeerId>) {
         let mut seen = BTreeSet::from([host.to_owned()]);
@@ -114,11 +126,9 @@ impl<'a> Walk<'a> {
                     self.reading.skip(&format!("/dnsaddr/{host}"), &host, "it leads in a circle".into());
                     continue;
                 }
-                if self.questions >= MAX_QUESTIONS || self.taken >= MAX_RESULTS {
-                    self.left_out += 1;
+                if !self.may_ask() {
                     continue;
                 }
-                self.questions += 1;
                 let answer = self.resolver.txt_lookup(dnsaddr_name(&host)).await;
                 deeper.extend(self.read_texts(answer, peer.as_ref()));
             }
@@ -154,7 +164,7 @@ impl<'a> Walk<'a> {
             let Some(entry) = text.strip_prefix("dnsaddr=") else {
                 continue;
             };
-            match address::read(entry) {
+            match entry.parse::<Address>() {
                 // The record of another peer at the same name.
                 Ok(found) if peer.is_some() && found.peer.as_ref() != peer => {}
                 Ok(found) => match found.text.strip_prefix("/dnsaddr/") {
@@ -164,7 +174,7 @@ impl<'a> Walk<'a> {
                     }
                     None => self.take(found),
                 },
-                Err(problem) => self.reading.skip(entry, "a dnsaddr record", problem),
+                Err(problem) => self.reading.skip(entry, "a dnsaddr record", problem.into()),
             }
         }
         names
@@ -184,11 +194,9 @@ impl<'a> Walk<'a> {
             if service.target.is_root() {
                 continue;
             }
-            if self.questions >= MAX_QUESTIONS || self.taken >= MAX_RESULTS {
-                self.left_out += 1;
+            if !self.may_ask() {
                 continue;
             }
-            self.questions += 1;
             match self.resolver.lookup_ip(service.target.clone()).await {
                 Ok(found) => {
                     for ip in found.iter().take(MAX_RECORDS) {
@@ -196,7 +204,7 @@ impl<'a> Walk<'a> {
                     }
                 }
                 Err(error) => {
-                    let host = address::clip(&service.target.to_string(), 160);
+                    let host = clip(&service.target.to_string(), 160);
                     self.reading.skip("", &host, describe(&error));
                 }
             }
@@ -209,16 +217,16 @@ impl<'a> Walk<'a> {
             Transport::Tcp => format!("/{family}/{ip}/tcp/{port}"),
             Transport::Quic => format!("/{family}/{ip}/udp/{port}/quic-v1"),
         };
-        match address::read(&text) {
+        match text.parse::<Address>() {
             Ok(found) => self.take(found),
-            Err(problem) => self.reading.skip(&text, "an address record", problem),
+            Err(problem) => self.reading.skip(&text, "an address record", problem.into()),
         }
     }
 
-    fn take(&mut self, found: address::Address) {
+    fn take(&mut self, found: Address) {
         if found.ip.is_some_and(|ip| ip.is_loopback()) && !self.allow_loopback {
             let problem = "it is of this machine itself, and a name of others must not lead there";
-            return self.reading.skip(&found.text, "an address record", problem.into());
+            return self.reading.skip(&found.to_string(), "an address record", problem.into());
         }
         if self.taken >= MAX_RESULTS {
             self.left_out += 1;

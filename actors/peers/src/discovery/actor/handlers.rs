@@ -122,12 +122,9 @@ impl Handles<DiscoverNow> for Discovery {
         let mut reports = Vec::new();
         let runners: Vec<Runner> =
             self.shared.runners.iter().filter(|runner| wanted(runner.source)).cloned().collect();
-        for source in self.shared.options.pushed.iter().filter(|source| wanted(**source)) {
-            reports.push(self.told_by_itself(*source));
-        }
         for source in &request.sources {
             let visited = self.shared.runners.iter().any(|runner| runner.source == *source);
-            if !visited && *source != Source::Gossip && !self.shared.options.pushed.contains(source) {
+            if !visited && *source != Source::Gossip {
                 let problem = Some("it is not switched on at this node".to_owned());
                 reports.push(SourceReport { source: *source, found: 0, new: 0, problem });
             }
@@ -153,15 +150,6 @@ impl Handles<DiscoverNow> for Discovery {
 type Comparison = Result<tokio::sync::oneshot::Receiver<SourceReport>, &'static str>;
 
 impl Discovery {
-    /// A source that tells by itself: what it has told so far.
-    fn told_by_itself(&self, source: Source) -> SourceReport {
-        let by = |(_, entry): &(_, &crate::discovery::book::Entry)| {
-            entry.confirmed.iter().any(|(by, _)| *by == source)
-        };
-        let found = u32::try_from(self.core.book.iter().filter(by).count()).unwrap_or(u32::MAX);
-        SourceReport { source, found, new: 0, problem: None }
-    }
-
     /// Compares with one connected peer now.
     fn compare_now(&mut self, ctx: &mut Ctx<'_, Self>) -> Comparison {
         let peer = self.step(ctx, |core, now, out| core.compare_now(now, out));

@@ -1,7 +1,7 @@
 //! Peers that are entered by hand.
 
 use super::Discovery;
-use crate::discovery::address::Address;
+use crate::address::{Address, AddressProblem};
 use crate::discovery::policy::Dial;
 use meshwork_kit::{Ctx, Reply};
 use meshwork_proto::PeerId;
@@ -75,9 +75,8 @@ impl Discovery {
         for text in request.addresses.iter().take(MAX_GIVEN) {
             let cut = || text.chars().take(200).collect();
             let wrong = |problem: String| RegisterError::Address { address: cut(), problem };
-            let address: Address = text
-                .parse()
-                .map_err(|error: crate::discovery::address::AddressProblem| wrong(error.to_string()))?;
+            let address: Address =
+                text.parse().map_err(|problem: AddressProblem| wrong(problem.to_string()))?;
             match (&peer, address.peer) {
                 (Some(expected), Some(named)) if *expected != named => {
                     return Err(wrong(format!("it leads to peer {named}, not to {expected}")));

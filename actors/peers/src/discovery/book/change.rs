@@ -1,9 +1,9 @@
 //! What changes an entry: connections, dials, records, advertisements, being shut out.
 
-use super::super::address::Address;
 use super::super::gossip::{Believed, bounded, dialable};
 use super::entry::Link;
 use super::{Book, Entry};
+use crate::address::{Address, MAX_ADDRESS};
 use meshwork_proto::discovery::{Advertisement, PeerConnection, Source};
 use meshwork_proto::transport::{AddressFailure, CallError, ConnectError};
 use meshwork_proto::{PeerId, UnixMillis};
@@ -290,8 +290,6 @@ impl Book {
 fn place(address: &str) -> (Arc<str>, bool) {
     match address.parse::<Address>() {
         Ok(read) => (read.text.into(), read.relayed),
-        Err(_) => {
-            (address.chars().take(super::super::address::MAX_ADDRESS).collect::<String>().into(), false)
-        }
+        Err(_) => (address.chars().take(MAX_ADDRESS).collect::<String>().into(), false),
     }
 }

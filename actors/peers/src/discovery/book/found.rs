@@ -1,7 +1,7 @@
 //! What sources and people name: hints, looked at one by one before they are entered.
 
-use super::super::address::Address;
 use super::Book;
+use crate::address::Address;
 use meshwork_proto::discovery::{FoundPeer, Source};
 use meshwork_proto::{PeerId, UnixMillis};
 use std::collections::BTreeMap;
@@ -16,8 +16,9 @@ const MAX_LOOKED_AT: usize = 64;
 const MAX_NAMELESS: usize = 16;
 /// After so many failures in a row only the peer itself can show that it is still there.
 const UNREACHABLE: u32 = 3;
-/// A source that hears the peer itself brings one back that said goodbye longer ago than its echoes last.
-const ECHO: Duration = Duration::from_secs(60);
+/// A source that hears the peer itself brings one back that said goodbye longer ago than its echoes last: what was
+/// announced on the local network counts there for six minutes.
+const ECHO: Duration = Duration::from_secs(7 * 60);
 
 /// What a visit brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

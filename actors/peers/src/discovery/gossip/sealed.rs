@@ -1,7 +1,7 @@
 //! A record of a node: as it came, and as it is believed once its signature was checked.
 
-use super::super::address::{Address, MAX_ADDRESS};
 use super::talk::size_of_record;
+use crate::address::{Address, MAX_ADDRESS};
 use meshwork_proto::PeerId;
 use meshwork_proto::codec::{self, CodecError};
 use meshwork_proto::discovery::gossip::{MAX_RECORD_BYTES, record_message};

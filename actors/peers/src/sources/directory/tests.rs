@@ -1,23 +1,16 @@
 //! Tables and rendezvous points against a network that is played by the test, with paused time.
 
-use super::super::{
-    Dht, DhtOptions, PeerSource, PublicDht, PublicDhtOptions, Rendezvous, RendezvousOptions, capability_name,
-};
+use super::super::cards::{A, B, card_at};
+use super::super::{Dht, PeerSource, PublicDht, Rendezvous, RendezvousOptions, capability_name};
 use super::*;
 use meshwork_kit::testing::{self, probe};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
 const S: fn(u64) -> Duration = Duration::from_secs;
 
 fn own() -> OwnCard {
-    OwnCard {
-        peer: A.parse().unwrap(),
-        addresses: vec![format!("/ip4/198.51.100.7/tcp/4001/p2p/{A}")],
-        capabilities: ["ocr".to_owned()].into(),
-    }
+    card_at("198.51.100.7", A)
 }
 
 fn found(peer: &str) -> FoundPeer {
@@ -60,7 +53,7 @@ fn names(entered: &Entered) -> Vec<(String, u64)> {
 fn a_node_enters_itself_and_its_capabilities_and_finds_the_others_but_not_itself() {
     testing::world(|world| async move {
         let (ports, entered) = network(|_| Ok(()), everybody);
-        let mut dht = Dht::new(DhtOptions::default(), ports);
+        let mut dht = Dht::new(Dht::usual(), ports);
         assert_eq!(dht.visit(&own()).await.unwrap(), [found(B)]);
         let both = [("meshwork".into(), 3_600), (capability_name("meshwork", "ocr"), 3_600)];
         assert_eq!(names(&entered), both);
@@ -77,7 +70,7 @@ fn a_node_enters_itself_and_its_capabilities_and_finds_the_others_but_not_itself
 fn a_capability_that_is_gone_is_taken_back_and_so_is_everything_at_the_end() {
     testing::world(|_| async move {
         let (ports, entered) = network(|_| Ok(()), everybody);
-        let mut dht = Dht::new(DhtOptions::default(), ports);
+        let mut dht = Dht::new(Dht::usual(), ports);
         dht.visit(&own()).await.unwrap();
         names(&entered);
         dht.visit(&OwnCard { capabilities: BTreeSet::new(), ..own() }).await.unwrap();
@@ -93,7 +86,7 @@ fn a_capability_that_is_gone_is_taken_back_and_so_is_everything_at_the_end() {
 fn a_node_with_too_many_capabilities_enters_only_some() {
     testing::world(|_| async move {
         let (ports, entered) = network(|_| Ok(()), everybody);
-        let mut dht = Dht::new(DhtOptions::default(), ports);
+        let mut dht = Dht::new(Dht::usual(), ports);
         let capabilities = (0..1_000).map(|n| format!("tool{n}")).collect();
         dht.visit(&OwnCard { capabilities, ..own() }).await.unwrap();
         assert_eq!(names(&entered).len(), 33);
@@ -104,7 +97,7 @@ fn a_node_with_too_many_capabilities_enters_only_some() {
 fn a_node_without_an_address_only_looks() {
     testing::world(|_| async move {
         let (ports, entered) = network(|_| Ok(()), everybody);
-        let mut dht = PublicDht::new(PublicDhtOptions::default(), ports);
+        let mut dht = PublicDht::new(PublicDht::usual(), ports);
         assert_eq!(dht.visit(&OwnCard { addresses: vec![], ..own() }).await.unwrap(), [found(B)]);
         assert_eq!(names(&entered), []);
     });
@@ -117,7 +110,7 @@ fn an_entry_that_fails_does_not_hide_who_was_found_and_is_made_at_the_next_visit
         let failing = Rc::clone(&fails);
         let enter = move |_: &EnterSelf| if *failing.borrow() { Err(LookUpError::NoAddress) } else { Ok(()) };
         let (ports, entered) = network(enter, everybody);
-        let mut dht = PublicDht::new(PublicDhtOptions::default(), ports);
+        let mut dht = PublicDht::new(PublicDht::usual(), ports);
         assert_eq!(dht.visit(&own()).await.unwrap(), [found(B)]);
         *fails.borrow_mut() = false;
         dht.visit(&own()).await.unwrap();
@@ -135,12 +128,12 @@ fn every_refusal_of_a_directory_is_told_as_what_it_is() {
             (LookUpError::Timeout(7), "did not answer within 7 ms"),
         ] {
             let (ports, _) = network(|_| Ok(()), move |_| Err(error.clone()));
-            let mut dht = Dht::new(DhtOptions::default(), ports);
+            let mut dht = Dht::new(Dht::usual(), ports);
             assert_eq!(dht.visit(&own()).await.unwrap_err().to_string(), expected);
         }
         let (enter, _kept) = probe::<EnterSelf>(16);
         let (look_up, _silent) = probe::<LookUp>(16);
-        let mut silent = Dht::new(DhtOptions::default(), DirectoryPorts { look_up, enter });
+        let mut silent = Dht::new(Dht::usual(), DirectoryPorts { look_up, enter });
         let error = silent.visit(&own()).await.unwrap_err();
         assert_eq!(error, SourceError::Timeout(S(20)), "a network that says nothing holds up nobody");
     });

@@ -1,8 +1,9 @@
 //! The form with one file per node: `peer_<runner>.json` in a directory.
 
+use super::super::SourceError;
 use super::super::entry::{self, Entry, MAX_ENTRY};
-use super::super::{SourceError, address};
 use super::{DEAD_AFTER, Visit, Visited, files};
+use crate::clip::clip;
 use meshwork_proto::UnixMillis;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -121,7 +122,7 @@ fn read_one(path: &Path, now: UnixMillis) -> Result<Option<(Duration, Entry)>, S
 }
 
 fn bury(path: &Path, name: &str) {
-    let name = address::clip(name, 80);
+    let name = clip(name, 80);
     match files::remove(path) {
         Ok(()) => tracing::debug!(name, "an entry that nobody renewed for a day is removed"),
         Err(error) => tracing::debug!(name, %error, "a dead entry cannot be removed"),

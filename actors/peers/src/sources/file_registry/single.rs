@@ -5,8 +5,9 @@
 //! written again at the next visit.
 
 use super::super::entry::{self, Entry, MAX_ENTRY};
-use super::super::{OwnCard, SourceError, address, timestamp};
+use super::super::{OwnCard, SourceError, timestamp};
 use super::{DEAD_AFTER, Visit, Visited, files};
+use crate::address::Address;
 use files::Lock;
 use meshwork_proto::UnixMillis;
 use serde_json::{Map, Value, json};
@@ -122,11 +123,11 @@ fn enter(registry: &mut Map<String, Value>, visit: &Visit) -> Result<(), SourceE
 
 /// This node's entry with the eight fields that the Python nodes know; none while it has no address to give.
 fn own(card: &OwnCard, visit: &Visit) -> Option<Value> {
-    let best = address::read(card.addresses.first()?).ok()?;
+    let best: Address = card.addresses.first()?.parse().ok()?;
     let now = timestamp::to_seconds(visit.now);
     let entry = json!({
         "peer_id": card.peer,
-        "multiaddr": best.text,
+        "multiaddr": best.to_string(),
         "capabilities": entry::capabilities(card),
         "first_seen": now,
         "last_seen": now,

@@ -1,20 +1,13 @@
 //! Registries on a real file system, shared by several nodes, Python nodes and junk.
 
 use super::*;
+use crate::sources::cards::{A, B, C, card_at};
 use serde_json::{Value, json};
 use std::fs;
 use tempfile::TempDir;
 
-const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
-const C: &str = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
-
 fn card(peer: &str) -> OwnCard {
-    OwnCard {
-        peer: peer.parse().unwrap(),
-        addresses: vec![format!("/ip4/198.51.100.7/tcp/4001/p2p/{peer}")],
-        capabilities: ["ocr".to_owned()].into(),
-    }
+    card_at("198.51.100.7", peer)
 }
 
 /// A node of the registry at `path`, whose clock is `offset` seconds ahead.

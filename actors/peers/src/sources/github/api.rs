@@ -3,8 +3,9 @@
 //! octocrab's typed calls hide the headers on which good manners depend (`ETag`, `Date`, the rate limit), so its raw
 //! ones are used; it still brings TLS, redirects that do not carry the token away, and the headers GitHub wants.
 
-use super::super::{SourceError, address, timestamp};
+use super::super::{SourceError, timestamp};
 use super::GithubOptions;
+use crate::clip::clip;
 use meshwork_kit::Clock;
 use meshwork_proto::UnixMillis;
 use octocrab::Octocrab;
@@ -248,7 +249,7 @@ impl Answer {
     fn message(&self) -> String {
         let json: Option<Value> = serde_json::from_slice(&self.body).ok();
         let said = json.as_ref().and_then(|json| json.get("message")).and_then(Value::as_str);
-        said.map_or_else(|| "no reason given".into(), |said| address::clip(said, 200))
+        said.map_or_else(|| "no reason given".into(), |said| clip(said, 200))
     }
 }
 
@@ -290,5 +291,5 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
-    address::clip(&text, 300)
+    clip(&text, 300)
 }

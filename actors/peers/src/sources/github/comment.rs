@@ -1,7 +1,8 @@
 //! A node's comment: a mark that names the node, and its entry as JSON in a fence. Exactly as the Python nodes write it.
 
 use super::super::entry::{self, Entry, MAX_ENTRY};
-use super::super::{address, timestamp};
+use super::super::timestamp;
+use crate::clip::clip;
 use meshwork_proto::UnixMillis;
 use serde_json::Value;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub(super) fn parse(registry: &str, given: &Value) -> Option<Comment> {
         Ok((entry, value)) => (Ok(entry), value),
         Err(problem) => (Err(format!("comment {id}: {problem}")), Value::Null),
     };
-    Some(Comment { id, runner: address::clip(runner, 256), updated, value, entry })
+    Some(Comment { id, runner: clip(runner, 256), updated, value, entry })
 }
 
 /// From the first fence to the last, as the Python nodes look for it: line ends of either kind.
@@ -68,10 +69,9 @@ impl Comment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::cards::B;
     use proptest::prelude::*;
     use serde_json::json;
-
-    const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
 
     /// As `json.dumps(peer_info, indent=2, sort_keys=True)` prints it.
     fn python() -> String {

@@ -5,19 +5,12 @@ mod live;
 mod stand_in;
 
 use super::*;
+use crate::sources::cards::{A, B, C, card_at};
 use stand_in::{NOW, StandIn, start};
 use wiremock::MockServer;
 
-const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
-const C: &str = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
-
 fn card(peer: &str) -> OwnCard {
-    OwnCard {
-        peer: peer.parse().unwrap(),
-        addresses: vec![format!("/ip4/93.184.216.34/tcp/4001/p2p/{peer}")],
-        capabilities: ["ocr".to_owned()].into(),
-    }
+    card_at("93.184.216.34", peer)
 }
 
 fn options(server: &MockServer) -> GithubOptions {

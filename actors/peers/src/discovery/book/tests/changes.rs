@@ -174,8 +174,8 @@ fn a_peer_that_left_is_believed_to_be_back_by_whoever_hears_itself_and_by_people
     let mut book = book();
     let here = |source| (source, [FoundPeer { peer: Some(peer(A)), addresses: vec![X.into()] }]);
     for (source, after_s, back) in [
-        (Source::Mdns, 10, false),
-        (Source::Mdns, 61, true),
+        (Source::Mdns, 419, false),
+        (Source::Mdns, 421, true),
         (Source::Manual, 1, true),
         (Source::FileRegistry, 500, false),
     ] {

@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 const LONG: Duration = Duration::from_secs(600);
 const X: &str = "/ip4/198.51.100.1/tcp/1";
@@ -242,6 +243,7 @@ pub(in crate::discovery::tests) struct Played {
     visits: AtomicUsize,
     withdrawals: AtomicUsize,
     card: Mutex<Option<OwnCard>>,
+    news: Notify,
 }
 
 impl Played {
@@ -255,6 +257,11 @@ impl Played {
 
     pub(in crate::discovery::tests) fn withdrawals(&self) -> usize {
         self.withdrawals.load(Ordering::SeqCst)
+    }
+
+    /// The source has news.
+    pub(in crate::discovery::tests) fn has_news(&self) {
+        self.news.notify_one();
     }
 
     pub(in crate::discovery::tests) fn last_card(&self) -> Option<OwnCard> {
@@ -276,6 +283,7 @@ impl Scripted {
             visits: AtomicUsize::new(0),
             withdrawals: AtomicUsize::new(0),
             card: Mutex::new(None),
+            news: Notify::new(),
         });
         (Box::new(Self { kind, shared: Arc::clone(&shared) }), shared)
     }
@@ -308,5 +316,12 @@ impl PeerSource for Scripted {
     fn withdraw<'a>(&'a mut self, _: &'a OwnCard) -> BoxFuture<'a, Result<(), SourceError>> {
         self.shared.withdrawals.fetch_add(1, Ordering::SeqCst);
         Box::pin(async { Ok(()) })
+    }
+
+    fn woken(&mut self) -> BoxFuture<'_, ()> {
+        if matches!(*self.shared.script.lock().unwrap(), Script::Panics) {
+            panic!("a fault of the source");
+        }
+        Box::pin(self.shared.news.notified())
     }
 }
