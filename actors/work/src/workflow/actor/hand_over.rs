@@ -1,0 +1,71 @@
+//! Giving a run away: everything of it becomes one artifact, and its next coordinator is told where to get it.
+
+use super::WorkflowActor;
+use super::parts::{NotDone, call};
+use super::stored::{Reader, unasked};
+use crate::workflow::logic::{HandOver, Handed};
+use crate::workflow::records::{Export, MAX_EXPORT};
+use meshwork_kit::Ctx;
+use meshwork_proto::artifact::PutArtifact;
+use meshwork_proto::workflow::TakeOverRun;
+use meshwork_proto::{ErrorCode, MeshError};
+use std::time::Duration;
+
+/// How long the next coordinator may take to fetch everything and write it down. Asked again, it goes on where it is.
+const TAKE_OVER: Duration = Duration::from_secs(300);
+/// Longest wait for the own artifact store.
+const PUT: Duration = Duration::from_secs(60);
+
+impl WorkflowActor {
+    pub(super) fn hand_over(&mut self, what: HandOver, ctx: &mut Ctx<'_, Self>) {
+        let reader = self.reader(ctx);
+        let run = what.run;
+        let handed = async move { hand_over(&reader, what).await };
+        ctx.spawn_then(handed, move |actor, handed, ctx| {
+            actor.step(ctx, |state, turn| state.handed(turn, run, handed));
+        });
+    }
+}
+
+async fn hand_over(reader: &Reader, what: HandOver) -> Handed {
+    let HandOver { run, to, epoch } = what;
+    let history = match history(reader, run).await {
+        Ok(history) => history,
+        Err(error) if error.code == ErrorCode::TooLarge => return Handed::Refused(error),
+        Err(error) => return Handed::Failed(error),
+    };
+    let len = history.len() as u64;
+    let put = reader.shared.deps.put_artifact.ask(PutArtifact(history), PUT).await;
+    let cid = match put {
+        Ok(Ok(cid)) => cid,
+        Ok(Err(error)) => return Handed::Failed(MeshError::from_coded(&error)),
+        Err(error) => return Handed::Failed(unasked(&error)),
+    };
+    let request = TakeOverRun { id: run, epoch, history: cid, len };
+    match call(reader, &to, request, TAKE_OVER).await {
+        Ok(taken) if taken.epoch == epoch => Handed::Taken,
+        Ok(taken) => {
+            let message = format!("peer {to} has it under epoch {}, not {epoch}", taken.epoch);
+            Handed::Failed(MeshError::new(ErrorCode::Internal, message))
+        }
+        Err(NotDone { error, definite: true, .. }) => Handed::Refused(error),
+        Err(NotDone { error, .. }) => Handed::Failed(error),
+    }
+}
+
+async fn history(reader: &Reader, run: meshwork_proto::RunId) -> Result<bytes::Bytes, MeshError> {
+    let told = |error: meshwork_proto::store::StoreError| MeshError::from_coded(&error);
+    let header = reader.header(run).await.map_err(told)?;
+    let header =
+        header.ok_or_else(|| MeshError::new(ErrorCode::Corrupt, "the run has no header in the store"))?;
+    let events = reader.events(run).await.map_err(told)?;
+    let document = Export { header, events }.encode().map_err(told)?;
+    if document.len() as u64 > MAX_EXPORT {
+        let message = format!(
+            "history of the run has {} bytes: a run with more than {MAX_EXPORT} cannot be handed over",
+            document.len()
+        );
+        return Err(MeshError::new(ErrorCode::TooLarge, message));
+    }
+    Ok(document)
+}

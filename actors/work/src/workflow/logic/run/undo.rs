@@ -1,0 +1,73 @@
+//! Taking back what completed, one unit after the other, the last one first.
+
+use super::{Doc, Run, Tries, Undoing};
+use crate::workflow::records::{Event, Unit};
+use meshwork_proto::UnixMillis;
+use meshwork_proto::workflow::StepState;
+
+impl Run {
+    pub(super) fn apply_undo(&mut self, at: UnixMillis, seq: u64, event: &Event) {
+        match event {
+            Event::UndoBegun { unit, input } => {
+                let tries = self.undo_tries(*unit);
+                tries.begun += 1;
+                tries.due = None;
+                if let Some((input, _)) = input {
+                    tries.input = Some(Doc::of_event(input, seq));
+                }
+            }
+            Event::UndoFailed { unit, error, retry_at, ended } => {
+                self.note_peer(*unit, ended);
+                let error = Some(Box::new(error.clone()));
+                let tries = self.undo_tries(*unit);
+                tries.failed += 1;
+                tries.due = *retry_at;
+                tries.error.clone_from(&error);
+                if retry_at.is_none() {
+                    self.undoing = None;
+                    self.stuck.push(*unit);
+                }
+                if let Some(step) = self.step_mut(unit.step) {
+                    step.tries.error = error;
+                }
+            }
+            Event::Undone { unit, ended } => {
+                self.note_peer(*unit, ended);
+                self.undo_tries(*unit);
+                self.undoing = None;
+                self.undone(at, *unit);
+            }
+            _ => {}
+        }
+    }
+
+    /// The attempts to take a unit back; it is not among those that wait for it any more.
+    fn undo_tries(&mut self, unit: Unit) -> &mut Tries {
+        if self.undoing.as_ref().is_none_or(|undoing| undoing.unit != unit) {
+            // The last one, unless something is wrong with the events.
+            if let Some(place) = self.undo.iter().rposition(|waiting| *waiting == unit) {
+                self.undo.remove(place);
+            }
+            self.undoing = Some(Undoing { unit, tries: Tries::default() });
+        }
+        &mut self.undoing.get_or_insert_with(|| Undoing { unit, tries: Tries::default() }).tries
+    }
+
+    fn undone(&mut self, at: UnixMillis, unit: Unit) {
+        self.set_unit_state(unit, StepState::Compensated);
+        let all = match unit.item {
+            None => true,
+            Some(_) => {
+                let completed = self.step(unit.step).is_some_and(|step| step.state == StepState::Completed);
+                completed && self.items_mut(unit.step).is_some_and(|items| !items.any_completed())
+            }
+        };
+        if !all {
+            return;
+        }
+        self.set_state(unit.step, StepState::Compensated);
+        if let Some(step) = self.step_mut(unit.step) {
+            step.finished = Some(at);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Who may start something, in turn: runs take their places, and each run that has something to start starts one thing
+//! at a time.
+
+use super::io::Wanted;
+use super::live::{Flight, Kind, Stage, What};
+use super::{Coordinator, FlightId, STARTS_PER_TURN, Turn};
+use crate::workflow::definition::{Action, StepIx};
+use crate::workflow::records::{Event, Unit};
+use meshwork_proto::task::Payload;
+use meshwork_proto::workflow::StepState;
+use meshwork_proto::{Cid, RunId};
+use std::time::Duration;
+
+impl Coordinator {
+    /// Gives free places among the running runs to those that wait.
+    pub(super) fn promote(&mut self, turn: &mut Turn<'_>) {
+        while self.counts.placed() < u64::from(self.options.max_running) && !self.stalled {
+            let Some((_, id)) = self.pending.pop_first() else { return };
+            self.start(turn, id);
+        }
+    }
+
+    /// A run gets its place.
+    pub(super) fn start(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        self.emit(turn.now, id, Event::Started);
+        self.set_run_timer(id);
+        self.offer_all(turn, id);
+    }
+
+    /// The run's time limit.
+    pub(super) fn set_run_timer(&mut self, id: RunId) {
+        let Some(live) = self.runs.get(&id) else { return };
+        if let Some(ms) = live.run.workflow.timeout_ms {
+            let at = live.run.timed_from.after(Duration::from_millis(ms));
+            self.set_timer(id, at, What::Timeout);
+        }
+    }
+
+    /// Looks at all steps: once when a run starts, is loaded or goes on after its end.
+    pub(super) fn offer_all(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        for step in 0..live.run.total_steps() {
+            live.offer(step);
+        }
+        if live.run.unfinished == 0 {
+            self.want_output(turn, id);
+        }
+        self.enqueue(id);
+    }
+
+    /// A run that can start something waits for its turn.
+    pub(super) fn enqueue(&mut self, id: RunId) {
+        if let Some(live) = self.runs.get_mut(&id)
+            && !live.queued
+            && live.can_start()
+        {
+            live.queued = true;
+            self.turns.push_back(id);
+        }
+    }
+
+    /// Starts what can be started, as long as there are places in the queue.
+    pub(super) fn pump(&mut self, turn: &mut Turn<'_>) {
+        if self.stalled {
+            return;
+        }
+        for _ in 0..STARTS_PER_TURN {
+            if self.in_flight >= self.options.max_in_flight {
+                return;
+            }
+            let Some(id) = self.turns.pop_front() else { return };
+            let Some(live) = self.runs.get_mut(&id) else { continue };
+            live.queued = false;
+            if live.can_start() {
+                self.start_one(turn, id);
+                self.enqueue(id);
+            }
+        }
+    }
+
+    /// A step may have something to start that it had not before.
+    pub(super) fn offer(&mut self, id: RunId, step: StepIx) {
+        if let Some(live) = self.runs.get_mut(&id) {
+            live.offer(step);
+        }
+        self.enqueue(id);
+    }
+
+    fn start_one(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        let Some(&(_, step)) = live.ready.first() else { return };
+        let has_items = live.run.step(step).is_some_and(|run| run.items.is_some());
+        if !has_items {
+            return self.start_step(turn, id, step);
+        }
+        let Some(item) = live.peek_item(step) else { return live.offer(step) };
+        live.take_item(step, item);
+        let unit = Unit::item(step, item);
+        self.start_unit(turn, id, unit);
+        if let Some(live) = self.runs.get_mut(&id) {
+            live.offer(step);
+        }
+    }
+
+    fn start_step(&mut self, turn: &mut Turn<'_>, id: RunId, step: StepIx) {
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        let unit = Unit::step(step);
+        let Some(definition) = live.run.definition(step) else { return };
+        if definition.for_each.is_some() {
+            let flight = self.take_off(id, unit, Kind::Evaluation, Stage::Preparing);
+            self.prepare(turn, flight, Wanted::Items);
+        } else {
+            self.start_unit(turn, id, unit);
+        }
+        if let Some(live) = self.runs.get_mut(&id) {
+            live.offer(step);
+        }
+    }
+
+    /// A unit begins, or begins again.
+    fn start_unit(&mut self, turn: &mut Turn<'_>, id: RunId, unit: Unit) {
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        live.again.remove(&unit.step);
+        let Some(definition) = live.run.definition(unit.step) else { return };
+        let again = live.run.unit_state(unit) == Some(StepState::Retrying);
+        let known = again && live.run.tries(unit).is_some_and(|tries| tries.input.is_some());
+        let kind = match definition.action {
+            Action::Task(_) => Kind::Task,
+            Action::Workflow(_) => Kind::Sub,
+            Action::Wait(_) => Kind::Evaluation,
+        };
+        let flight = self.take_off(id, unit, kind, Stage::Preparing);
+        if known {
+            self.begin(turn, flight, None);
+        } else {
+            self.prepare(turn, flight, Wanted::Input);
+        }
+    }
+
+    /// An attempt begins, with this input or that of the attempt before.
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, flight: FlightId, input: Option<(Payload, Cid)>) {
+        let Some(kind) = self.flights.get_mut(&flight).map(|flight| {
+            flight.stage = Stage::Submitting { unsure: false };
+            (flight.refused, flight.trouble) = (0, None);
+            flight.kind
+        }) else {
+            return;
+        };
+        self.totals.attempts += 1;
+        match kind {
+            Kind::Task => self.begin_task(turn, flight, input),
+            Kind::Sub => self.begin_sub(turn, flight, input),
+            Kind::Evaluation | Kind::Undo => {}
+        }
+    }
+
+    /// Something is under way for a unit from now on.
+    pub(super) fn take_off(&mut self, id: RunId, unit: Unit, kind: Kind, stage: Stage) -> FlightId {
+        let flight = FlightId(self.number());
+        let (stop, refused, trouble, moved_to) = (false, 0, None, None);
+        let what = Flight { run: id, unit, kind, stage, stop, refused, trouble, moved_to };
+        self.flights.insert(flight, what);
+        if let Some(live) = self.runs.get_mut(&id) {
+            live.flights.insert(unit, flight);
+            live.flying += u32::from(kind.takes_place());
+        }
+        self.in_flight += u32::from(kind.takes_place());
+        flight
+    }
+
+    /// It is not under way any more.
+    pub(super) fn land(&mut self, flight: FlightId) -> Option<Flight> {
+        let landed = self.flights.remove(&flight)?;
+        if let Some(task) = landed.task() {
+            self.by_task.remove(&task);
+        }
+        let id = landed.run;
+        let takes_place = u32::from(landed.kind.takes_place());
+        self.in_flight = self.in_flight.saturating_sub(takes_place);
+        if let Some(live) = self.runs.get_mut(&id) {
+            live.flights.remove(&landed.unit);
+            live.flying = live.flying.saturating_sub(takes_place);
+            if let Some(item) = landed.unit.item {
+                live.return_item(landed.unit.step, item);
+            }
+        }
+        self.enqueue(id);
+        Some(landed)
+    }
+}

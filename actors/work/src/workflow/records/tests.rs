@@ -1,0 +1,1 @@
+//! Records of version 1 as they lie in stores out there: they must be read for ever.

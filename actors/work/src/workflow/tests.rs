@@ -1,0 +1,11 @@
+//! Stories about the coordinator: what each operation promises, told with the state machine, a store and a queue in memory,
+//! the real evaluator, and a clock that only the story moves.
+
+mod basics;
+pub(super) mod bench;
+mod control;
+pub(super) mod disk;
+mod failures;
+pub(super) mod fake_queue;
+mod sub;
+mod undo;

@@ -1,0 +1,158 @@
+//! Taking back what completed: exactly that, the last one first.
+
+use super::bench::Bench;
+use meshwork_proto::workflow::{RunAction, RunState, StepState};
+use meshwork_proto::{ErrorCode, MeshError};
+use serde_json::{Value, json};
+
+fn saga() -> Value {
+    let undo =
+        |id: &str| json!({"tool": "undo", "input": {"of": id, "was": format!("${{steps.{id}.output}}")}});
+    json!({"name": "saga", "steps": [
+        {"id": "a", "tool": "t", "input": {}, "compensate": undo("a")},
+        {"id": "b", "needs": ["a"], "tool": "t", "input": {}, "compensate": undo("b")},
+        {"id": "plain", "needs": ["a"], "tool": "t", "input": {}},
+        {"id": "c", "needs": ["b", "plain"], "tool": "t", "input": {}, "on_failure": "compensate", "compensate": undo("c")}
+    ]})
+}
+
+fn up_to_c(bench: &mut Bench) -> meshwork_proto::RunId {
+    let id = bench.submit(&saga(), &json!({}));
+    bench.complete("a", json!("A"));
+    bench.complete("b", json!("B"));
+    bench.complete("plain", json!("P"));
+    id
+}
+
+#[test]
+fn what_completed_is_taken_back_in_reverse_order_one_after_the_other() {
+    let mut bench = Bench::new();
+    let id = up_to_c(&mut bench);
+    bench.fail("c", "broke");
+    assert_eq!(bench.queued().len(), 1);
+    assert_eq!(bench.input_of(bench.task("undo b")), json!({"of": "b", "was": "B"}));
+    assert_eq!(bench.get(id).waiting_for.unwrap(), "step b to be taken back, and 1 more");
+    bench.restart();
+    bench.complete("undo b", json!(0));
+    assert_eq!(bench.input_of(bench.task("undo a")), json!({"of": "a", "was": "A"}));
+    bench.complete("undo a", json!(0));
+    let view = bench.get(id);
+    let states: Vec<StepState> = view.steps.iter().map(|step| step.state).collect();
+    use StepState::{Compensated, Completed, Failed};
+    assert_eq!((view.state, states), (RunState::Failed, vec![Compensated, Compensated, Completed, Failed]));
+    assert_eq!(view.error.unwrap().message, "step c: broke");
+    assert!(bench.queued().is_empty());
+}
+
+#[test]
+fn what_completes_while_the_run_fails_is_taken_back_too() {
+    let mut bench = Bench::new();
+    let definition = json!({"name": "s", "steps": [
+        {"id": "bad", "tool": "t", "input": {}, "on_failure": "compensate"},
+        {"id": "slow", "tool": "t", "input": {}, "compensate": {"tool": "undo", "input": {}}}
+    ]});
+    let id = bench.submit(&definition, &json!({}));
+    let slow = bench.task("slow");
+    bench.queue.tasks.get_mut(&slow).unwrap().status = meshwork_proto::task::TaskStatus::Running;
+    bench.fail("bad", "broke");
+    bench.finish(slow, Ok(json!("it happened")));
+    bench.complete("undo slow", json!(0));
+    let view = bench.get(id);
+    assert_eq!((view.state, view.steps[1].state), (RunState::Failed, StepState::Compensated));
+}
+
+#[test]
+fn a_compensation_that_fails_is_tried_again_and_then_the_rest_goes_on() {
+    let mut bench = Bench::new();
+    let mut definition = saga();
+    definition["steps"][1]["retry"] = json!({"max_attempts": 2, "backoff_s": 5});
+    let id = bench.submit(&definition, &json!({}));
+    bench.complete("a", json!("A"));
+    bench.complete("b", json!("B"));
+    bench.complete("plain", json!("P"));
+    bench.fail("c", "broke");
+    bench.fail("undo b", "no way");
+    assert!(bench.queued().is_empty());
+    bench.restart();
+    bench.advance(5_001);
+    bench.fail("undo b", "still no way");
+    bench.complete("undo a", json!(0));
+    let view = bench.get(id);
+    let message = view.error.unwrap().message;
+    assert_eq!(message, "step c: broke; step b could not be taken back: still no way");
+    assert_eq!((view.steps[0].state, view.steps[1].state), (StepState::Compensated, StepState::Completed));
+}
+
+#[test]
+fn a_run_that_is_cancelled_is_taken_back_if_that_is_asked_for() {
+    for compensate in [false, true] {
+        let mut bench = Bench::new();
+        let id = up_to_c(&mut bench);
+        bench.control(id, RunAction::Cancel { reason: None, compensate }).unwrap();
+        let undone: Vec<String> = bench.queued().into_iter().map(|(_, step)| step).collect();
+        assert_eq!(undone, if compensate { vec!["undo b"] } else { vec![] });
+        bench.work(|_, _| Ok(json!(0)));
+        let view = bench.get(id);
+        let expected = if compensate { StepState::Compensated } else { StepState::Completed };
+        assert_eq!((view.state, view.steps[0].state), (RunState::Cancelled, expected));
+    }
+}
+
+#[test]
+fn items_are_taken_back_one_by_one_with_their_own_results() {
+    let mut bench = Bench::new();
+    let definition = json!({"name": "i", "steps": [
+        {
+            "id": "all", "for_each": ["x", "y", "z"], "max_parallel": 1, "tool": "t", "input": {},
+            "compensate": {"tool": "undo", "input": {"item": "${item}", "was": "${steps.all.output}"}}
+        },
+        {"id": "bad", "needs": ["all"], "tool": "t", "input": {}, "on_failure": "compensate"}
+    ]});
+    let id = bench.submit(&definition, &json!({}));
+    for (n, step) in ["all/0", "all/1", "all/2"].iter().enumerate() {
+        bench.complete(step, json!({"n": n}));
+    }
+    bench.fail("bad", "broke");
+    let mut undone = Vec::new();
+    bench.work(|_, input| {
+        undone.push(input.clone());
+        Ok(json!(0))
+    });
+    let expected: Vec<Value> = [("z", 2), ("y", 1), ("x", 0)]
+        .iter()
+        .map(|(item, n)| json!({"item": item, "was": {"n": n}}))
+        .collect();
+    assert_eq!(undone, expected);
+    assert_eq!(bench.get(id).steps[0].state, StepState::Compensated);
+}
+
+#[test]
+fn what_was_taken_back_runs_again_when_the_run_goes_on() {
+    let mut bench = Bench::new();
+    let id = up_to_c(&mut bench);
+    bench.fail("c", "broke");
+    bench.work(|_, _| Ok(json!(0)));
+    bench.control(id, RunAction::Retry { from: None }).unwrap();
+    let mut ran = Vec::new();
+    bench.work(|step, _| {
+        ran.push(step.to_owned());
+        Ok(json!(step))
+    });
+    assert_eq!(ran, ["a", "b", "c"], "what completed and was not taken back stays so");
+    assert_eq!(bench.get(id).state, RunState::Completed);
+}
+
+#[test]
+fn a_failing_run_that_takes_nothing_back_keeps_what_completed() {
+    let mut bench = Bench::new();
+    let mut definition = saga();
+    definition["steps"][3]["on_failure"] = json!("fail");
+    let id = bench.submit(&definition, &json!({}));
+    bench.work(|step, _| match step {
+        "c" => Err(MeshError::new(ErrorCode::ToolFailed, "broke")),
+        step => Ok(json!(step)),
+    });
+    let view = bench.get(id);
+    assert_eq!((view.state, view.steps[0].state), (RunState::Failed, StepState::Completed));
+    assert!(!bench.history(id).iter().any(|kind| kind.starts_with("compensation")));
+}
