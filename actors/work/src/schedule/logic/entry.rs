@@ -164,7 +164,8 @@ impl Entry {
     }
 }
 
-/// Tool, or name of the workflow, as the definition says it; a definition that is an artifact is named by its content id.
+/// Tool, or name of the workflow as the definition gives it (the short form without one has the name `tasks`); a
+/// definition that is an artifact is named by its content id.
 fn shown(what: &Scheduled) -> String {
     match what {
         Scheduled::Task(spec) => spec.tool.clone(),
@@ -173,8 +174,11 @@ fn shown(what: &Scheduled) -> String {
                 Payload::Inline(json) => json.to_value(),
                 Payload::Stored { .. } => serde_json::Value::Null,
             };
-            let name = definition.get("name").and_then(serde_json::Value::as_str);
-            name.map_or_else(|| run.definition_cid.to_string(), |name| name.chars().take(MAX_TEXT).collect())
+            match definition.get("name").and_then(serde_json::Value::as_str) {
+                Some(name) => name.chars().take(MAX_TEXT).collect(),
+                None if definition.get("tasks").is_some() => "tasks".into(),
+                None => run.definition_cid.to_string(),
+            }
         }
     }
 }

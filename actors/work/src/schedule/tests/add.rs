@@ -41,6 +41,21 @@ fn a_workflow_is_started_by_the_clock_on_the_wall_of_its_zone() {
 }
 
 #[test]
+fn a_workflow_is_shown_by_its_name_or_by_its_content() {
+    let mut bench = Bench::new();
+    let mut shown = |definition: Payload| {
+        let what = Scheduled::Workflow(SubmitRun { definition, ..run() });
+        let view = bench.add(AddSchedule { what, ..every(10_000) });
+        bench.control(ScheduleAction::Remove).unwrap();
+        view.what
+    };
+    assert_eq!(shown(Payload::Inline(json("{\"tasks\":[{\"type\":\"echo\"}]}"))), "tasks");
+    assert_eq!(shown(Payload::Inline(json("{\"name\":\"x\",\"tasks\":[]}"))), "x");
+    let cid = Cid::of(b"definition");
+    assert_eq!(shown(Payload::Stored { cid, len: 100_000 }), cid.to_string());
+}
+
+#[test]
 fn only_the_latest_ten_starts_are_shown() {
     let mut bench = Bench::new();
     bench.add(every(1000));
