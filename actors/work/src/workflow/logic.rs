@@ -46,6 +46,10 @@ pub(crate) use io::{
     Ticket, Turn, Wanted, null,
 };
 pub(crate) use live::WHOLE;
+#[cfg(test)]
+pub(crate) use load::rebuild;
+#[cfg(test)]
+pub(crate) use run::Run;
 pub(crate) use stats::Totals;
 pub(crate) use tasks::{QUEUE_WITHIN, Refused};
 
@@ -309,6 +313,12 @@ impl Coordinator {
     /// Units that take a place in the queue.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight
+    }
+
+    /// A run that is in memory.
+    #[cfg(test)]
+    pub(crate) fn peek(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id).map(|live| &live.run)
     }
 
     fn route(&mut self, turn: &mut Turn<'_>, asked: Asked) {

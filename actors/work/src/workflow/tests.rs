@@ -7,5 +7,8 @@ mod control;
 pub(super) mod disk;
 mod failures;
 pub(super) mod fake_queue;
+mod model;
+mod moves;
+mod shown;
 mod sub;
 mod undo;

@@ -65,13 +65,15 @@ fn critical_path(run: &Run, durations: &[u64]) -> (u64, Vec<StepIx>) {
     for step in run.workflow.order.iter().copied() {
         let place = step as usize;
         let (Some(definition), Some(own)) = (steps.get(place), durations.get(place)) else { continue };
-        let before = definition
-            .needs
-            .iter()
-            .filter_map(|need| best.get(*need as usize).map(|best| (best.0, best.1, *need)));
-        let longest = before.max();
-        let (time, length, from) =
-            longest.map_or((0, 0, None), |(time, length, need)| (time, length, Some(need)));
+        let before = definition.needs.iter().filter_map(|need| {
+            let (time, length, _) = best.get(*need as usize)?;
+            Some((*time, *length, Some(*need)))
+        });
+        // Of equal ones the first.
+        let longer = |one: (u64, u32, _), other: (u64, u32, _)| {
+            if (other.0, other.1) > (one.0, one.1) { other } else { one }
+        };
+        let (time, length, from) = before.reduce(longer).unwrap_or_default();
         let reached = (time.saturating_add(*own), length + 1, from);
         best[place] = reached;
         let known = last.and_then(|last| best.get(last as usize)).map(|best| (best.0, best.1));

@@ -119,8 +119,10 @@ impl Coordinator {
         outgoing.batch.put(event_key(id, seq), &record);
         if let Some(payload) = record.event.payload() {
             outgoing.batch.pin_payload(payload, || holder(id));
+            // Results of items are not kept in the run's state, however small they are.
+            let of_item = record.event.unit().is_some_and(|unit| unit.item.is_some());
             if let Payload::Inline(json) = payload
-                && json.len() > super::doc::KEPT
+                && (json.len() > super::doc::KEPT || of_item)
             {
                 outgoing.written.push((id, seq));
                 self.unwritten.insert((id, seq), json.clone());

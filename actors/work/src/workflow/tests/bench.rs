@@ -177,7 +177,7 @@ impl Bench {
         self.workflow(&document).unwrap()
     }
 
-    fn workflow(&mut self, document: &Json) -> Result<Arc<Workflow>, WorkflowError> {
+    pub(crate) fn workflow(&mut self, document: &Json) -> Result<Arc<Workflow>, WorkflowError> {
         let cid = Cid::of(document.bytes());
         if let Some(workflow) = self.definitions.get(&cid) {
             return Ok(Arc::clone(workflow));
