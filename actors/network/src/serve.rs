@@ -4,7 +4,7 @@
 //! come (those that are ready together go out in one write). An abandoned request, or the end of the stream, drops
 //! the work: whoever serves it sees that its asker has gone. A stranger gets a refusal to each request, and no reason.
 //!
-//! What breaks the protocol, and what floods, is reported as an offence.
+//! What breaks the protocol, and what floods, is reported as an offence; requests that are refused count for a flood as well.
 
 use crate::metrics::{Direction, RequestTimer};
 use crate::pipe::{Flow, FramePipe, PipeError};
@@ -116,6 +116,7 @@ where
     for _ in 0..MAX_STRANGER_REQUESTS {
         let Some(frame) = pipe.next_frame().await? else { break };
         if let WireFrame::Request { id, request, .. } = decode_wire(&frame, MAX_STRANGER_FRAME)? {
+            too_many(core, session);
             let mut timer = core.metrics.begin(Direction::In, request.name());
             timer.outcome(ErrorCode::NotAdmitted.as_str());
             let error = MeshError::new(ErrorCode::NotAdmitted, NOT_ADMITTED);
@@ -124,6 +125,13 @@ where
     }
     pipe.close().await?;
     Ok(())
+}
+
+/// Counts a request that is not served. Who goes on and on with such requests floods.
+fn too_many(core: &Core, session: &PeerSession) {
+    if session.is_flood(1, core.deps.clock.now()) {
+        core.report(&session.peer, Offence::Flood);
+    }
 }
 
 /// A finished piece of work: its id and, unless it was abandoned or too late, its encoded reply.
@@ -199,6 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         let timer = self.core.metrics.begin(Direction::In, request.name());
         // Asked again for each request: a later handshake may have changed it.
         let Some(role) = self.session.role() else {
+            too_many(&self.core, &self.session);
             return self.answer(id, Err(MeshError::new(ErrorCode::NotAdmitted, NOT_ADMITTED)), timer);
         };
         // Its answer would be one that the other side cannot read.
@@ -231,9 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             .then(|| Arc::clone(&self.session.inbound).try_acquire_owned().ok())
             .flatten();
         place.ok_or_else(|| {
-            if self.session.is_flood(1, self.core.deps.clock.now()) {
-                self.core.report(&self.session.peer, Offence::Flood);
-            }
+            too_many(&self.core, &self.session);
             let message = if throttled {
                 format!("only {limit} requests of this peer are served at a time, because it misbehaved")
             } else {

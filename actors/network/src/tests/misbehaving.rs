@@ -1,6 +1,6 @@
 //! Peers that break the protocol, flood, or guess: throttled, disconnected, banned; and nobody else is harmed.
 
-use super::world::{Node, eventually, knowing, member, pair, quick, tcp};
+use super::world::{Node, SECRET, eventually, knowing, member, pair, quick, tcp};
 use crate::{NetworkOptions, NodeIdentity};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use meshwork_proto::codec::encode_wire;
@@ -94,6 +94,54 @@ async fn a_peer_that_floods_is_banned_while_the_others_are_served() {
     assert!(server.revoke(&flooder.id(), true).await.unwrap().changed);
     server.until_let_in(&flooder.id()).await;
     server.until_up(&flooder.id()).await;
+}
+
+/// A server and somebody connected with it who knows these secrets; neither sends the other away for being a stranger.
+async fn patient_pair(secrets: &[&str]) -> (Node, Node) {
+    let patient =
+        |options: NetworkOptions| NetworkOptions { stranger_grace: Duration::from_secs(60), ..options };
+    let server = Node::start(member(), patient(tcp())).await;
+    let client = Node::start(knowing(secrets), patient(quick())).await;
+    // A stranger is refused, and stays connected for a while.
+    let _ = client.dial(&server.address(), 10_000).await;
+    (server, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_admitted_no_more_and_goes_on_asking_floods() {
+    let (server, client) = patient_pair(&[SECRET]).await;
+    let mut stream = client.raw_stream(&server.identity, MESHWORK_PROTOCOL).await;
+    stream.write_all(&hanging(0)).await.unwrap();
+    stream.flush().await.unwrap();
+    eventually("it is served", || (server.service.held.load(Ordering::SeqCst) == 1).then_some(())).await;
+    server.set_secrets(&["another secret of the tests"]).await;
+    let session = server.network.core().directory.get(&client.id()).unwrap();
+    eventually("it is admitted no more", || session.role().is_none().then_some(())).await;
+    // As much as an honest peer may have under way when it is refused.
+    stream.write_all(&(1..=500).flat_map(hanging).collect::<Vec<u8>>()).await.unwrap();
+    stream.flush().await.unwrap();
+    let refused = &server.network.core().metrics.requests;
+    let refused = refused.with_label_values(&["in", "announce", ErrorCode::NotAdmitted.as_str()]);
+    eventually("all are refused", || (refused.get() == 500).then_some(())).await;
+    assert_eq!(count(&server, Offence::Flood), 0);
+    stream.write_all(&(501..=1500).flat_map(hanging).collect::<Vec<u8>>()).await.unwrap();
+    stream.flush().await.unwrap();
+    eventually("the flood counts", || (count(&server, Offence::Flood) >= 1).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_that_asks_on_one_stream_after_another_floods() {
+    let (server, client) = patient_pair(&["not the secret of the tests"]).await;
+    let request: Vec<u8> = (0..16).flat_map(hanging).collect();
+    for _ in 0..40 {
+        let mut stream = client.raw_stream(&server.identity, MESHWORK_PROTOCOL).await;
+        stream.write_all(&request).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut refusals = Vec::new();
+        stream.read_to_end(&mut refusals).await.unwrap();
+        assert!(!refusals.is_empty());
+    }
+    eventually("the flood counts", || (count(&server, Offence::Flood) >= 1).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
