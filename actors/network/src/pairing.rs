@@ -1,13 +1,15 @@
 //! Pairing: letting a new node in with a code that one person reads to another, and joining with it.
 //!
-//! [`code`] is the code, [`door`] who may still use it, [`logic`] both sides of the exchange, all pure; this file carries
-//! the frames over a stream within a deadline, and does what follows. Strangers may speak this protocol, and only while
-//! the door is open: otherwise their streams are closed without a word.
+//! [`code`] is the code, [`door`] who may still use it, [`crowd`] how many may try at a time, [`logic`] both sides of the
+//! exchange, all pure; this file carries the frames over a stream within a deadline, and does what follows. Strangers may
+//! speak this protocol, and only while the door is open: otherwise their streams are closed without a word.
 
 mod code;
+mod crowd;
 mod door;
 mod logic;
 
+pub(crate) use crowd::Origin;
 pub(crate) use door::Door;
 
 use crate::address;
@@ -18,6 +20,7 @@ use crate::shared::Core;
 use crate::swarm::{Connected, OpenedStream, Target, TrustCommand, Until};
 use crate::trust::{MeshSecret, MeshSecrets};
 use code::Code;
+use crowd::Crowd;
 use door::{Judged, MAX_WRONG};
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::Stream;
@@ -33,29 +36,21 @@ use meshwork_proto::wire::pairing::{
 };
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// How long an exchange may take.
 const WITHIN: Duration = Duration::from_secs(10);
-/// Exchanges of strangers under way at a time: each costs a few multiplications on a curve.
-const MAX_EXCHANGES: usize = 4;
 /// Shortest and longest time for which the door may be open. Nobody reads a code in less, and a code that is good for days
 /// is an invitation to guess.
 const VALID: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 /// Addresses tried, one after another.
 const MAX_ADDRESSES: usize = 16;
 
-/// Places for exchanges of strangers, and for the one of this node.
-#[derive(Debug)]
+/// Exchanges of strangers that are under way, and the place for the one of this node.
+#[derive(Debug, Default)]
 pub(crate) struct Exchanges {
-    inviting: Arc<Semaphore>,
+    pub(crate) inviting: Crowd,
     joining: tokio::sync::Mutex<()>,
-}
-
-impl Default for Exchanges {
-    fn default() -> Self {
-        Self { inviting: Arc::new(Semaphore::new(MAX_EXCHANGES)), joining: tokio::sync::Mutex::default() }
-    }
 }
 
 /// Why an exchange ended without a word of the other side.
@@ -110,14 +105,14 @@ pub(crate) fn is_open(core: &Core) -> bool {
     locked(&core.door).code(core.deps.clock.now()).is_some()
 }
 
-/// Serves a stream of somebody who wants to be let in. Says nothing when the door is closed.
-pub(crate) async fn let_in(core: Arc<Core>, session: Arc<PeerSession>, stream: Stream) {
+/// Serves a stream of somebody who wants to be let in, and comes from there. Says nothing when the door is closed.
+pub(crate) async fn let_in(core: Arc<Core>, session: Arc<PeerSession>, from: Origin, stream: Stream) {
     let now = core.deps.clock.now();
     let Some((code, serial)) = locked(&core.door).code(now) else {
         core.metrics.refused_streams.with_label_values(&["not_pairing"]).inc();
         return;
     };
-    let Ok(_place) = Arc::clone(&core.exchanges.inviting).try_acquire_owned() else {
+    let Some(_place) = core.exchanges.inviting.enter(from) else {
         core.metrics.refused_streams.with_label_values(&["pairing_busy"]).inc();
         return;
     };

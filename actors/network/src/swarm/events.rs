@@ -129,12 +129,13 @@ impl Driver {
                 self.run_handshake(connection, handshake, Some(place), async move { Ok((protocol, stream)) });
             }
             PAIRING_PROTOCOL => {
+                let Some(from) = self.table.address_of(connection).map(pairing::Origin::of) else { return };
                 if pairing::is_open(&core) {
                     self.hold(&peer);
                 }
                 self.core.spawn(async move {
                     let _place = place;
-                    pairing::let_in(core, session, stream).await;
+                    pairing::let_in(core, session, from, stream).await;
                 });
             }
             _ => {

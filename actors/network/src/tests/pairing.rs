@@ -149,6 +149,30 @@ async fn a_closed_door_says_nothing_and_garbage_neither_opens_nor_burns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_that_begins_and_says_nothing_takes_a_few_places_and_leaves_them_when_it_goes() {
+    let host = Node::start(member(), patient(tcp())).await;
+    let silent = Node::start(Trust::default(), patient(quick())).await;
+    silent.dial(&host.address(), 10_000).await.unwrap_err();
+    let offer = open(&host, 60_000).await.unwrap();
+    let inviting = host.network.core().exchanges.inviting.clone();
+    let mut begun = Vec::new();
+    for n in 1..=2 {
+        begun.push(silent.raw_stream(&host.identity, PAIRING_PROTOCOL).await);
+        eventually("it has a place", || (inviting.len() == n).then_some(())).await;
+    }
+    let mut third = silent.raw_stream(&host.identity, PAIRING_PROTOCOL).await;
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(SOON, third.read_to_end(&mut said)).await.expect("it ends");
+    assert!(said.is_empty() && inviting.len() == 2);
+    let busy = host.network.core().metrics.refused_streams.with_label_values(&["pairing_busy"]).get();
+    assert_eq!(busy, 1);
+    drop(begun);
+    eventually("the places are free", || (inviting.len() == 0).then_some(())).await;
+    let guest = Node::start(Trust::default(), patient(quick())).await;
+    pair_with(&guest, &offer.code, &[host.address()]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pairing_gives_the_secret_that_is_shown_while_it_is_being_changed() {
     let host =
         Node::start(knowing(&["the new secret of the mesh", "the old secret of the mesh"]), patient(tcp()))

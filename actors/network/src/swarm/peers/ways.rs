@@ -42,6 +42,11 @@ impl PeerTable {
         self.open.get(&id).map(|open| (open.peer, open.direction))
     }
 
+    /// Where the other end of a connection is, as far as it is seen; of one through a relay, where the relay is.
+    pub(crate) fn address_of(&self, id: ConnectionId) -> Option<&Multiaddr> {
+        self.open.get(&id).map(|open| &open.address)
+    }
+
     /// Where a connected peer can be reached, as far as is known: where this node reached it, then where it says.
     pub(crate) fn ways_to(&self, peer: &PeerId) -> Vec<Multiaddr> {
         let mut ways = Vec::new();
