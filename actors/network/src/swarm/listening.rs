@@ -94,6 +94,7 @@ impl Driver {
 
     /// A listener has an address.
     pub(super) fn on_listening(&mut self, id: ListenerId, address: Multiaddr) {
+        self.calm_empty_tables();
         if !self.shows_listener(id, &address) {
             tracing::debug!(%address, "a relay names an address of itself that is not believed");
             return;

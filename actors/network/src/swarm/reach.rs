@@ -148,6 +148,7 @@ impl Driver {
         self.seek_places(now);
         self.show_neighbours(now);
         self.sweep_tables(now);
+        self.calm_empty_tables();
         let ended = self.reach.look_ups.sweep(now);
         self.ended(ended);
         self.reach.needed.sweep(now);

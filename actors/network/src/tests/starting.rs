@@ -1,10 +1,54 @@
 //! Start and stop: addresses, what is shown of a network.
 
 use super::world::{Node, eventually, member, pair, quick, tcp};
-use crate::{NetworkOptions, NodeIdentity, StartError, prepare};
+use crate::{DhtOptions, NetworkOptions, NodeIdentity, PublicDhtOptions, ReachOptions, StartError, prepare};
 use meshwork_proto::transport::GetLocalPeer;
 use meshwork_proto::{Coded, ErrorCode};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// Keeps who has warned of something in this thread.
+#[derive(Default, Clone)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        self.0.lock().unwrap().push(event.metadata().target().to_owned());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_node_that_is_alone_with_its_tables_does_not_look_around_in_vain() {
+    let warnings = Warnings::default();
+    let _heard = tracing::subscriber::set_default(warnings.clone());
+    let reach = ReachOptions {
+        dht: Some(DhtOptions { server: true }),
+        public_dht: Some(PublicDhtOptions::default()),
+        ..ReachOptions::default()
+    };
+    let node = Node::start(member(), NetworkOptions { reach, ..tcp() }).await;
+    // libp2p waits for half a second before it looks around.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let of_tables = |target: &&String| target.starts_with("libp2p_kad");
+    assert_eq!(warnings.0.lock().unwrap().iter().find(of_tables), None);
+    node.stop().await;
+}
 
 async fn refused(listen: &str) -> StartError {
     let options = NetworkOptions { listen: vec![listen.to_owned()], ..quick() };

@@ -305,6 +305,19 @@ impl Driver {
         if store.put(record).is_ok() { "kept" } else { "full" }
     }
 
+    /// Keeps tables that know nobody from looking around in vain. libp2p begins with that when this node listens somewhere, and
+    /// now and then, and warns of it; the first node in a table has it look around anyway.
+    pub(in crate::swarm) fn calm_empty_tables(&mut self) {
+        for which in [Which::Mesh, Which::Public] {
+            if let Some(table) = self.table_of(which)
+                && table.kbuckets().next().is_none()
+            {
+                // An error, as there is nobody to ask: all that it does is to put the timers back.
+                let _ = table.bootstrap();
+            }
+        }
+    }
+
     /// Takes ended entries out of the stores.
     pub(super) fn sweep_tables(&mut self, now: UnixMillis) {
         if now.since(self.reach.entries_swept) < SWEEP_EVERY {
