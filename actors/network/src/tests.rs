@@ -5,6 +5,7 @@ mod artifacts;
 mod candidates;
 mod connections;
 mod finding;
+mod identifying;
 mod misbehaving;
 mod old_node;
 mod pairing;
