@@ -169,10 +169,16 @@ impl MeshError {
         Self { code, message: message.into() }
     }
 
-    /// The portable form of an operation's error.
+    /// The portable form of an operation's error. The text of one that came through another node ends in its code already: it
+    /// is taken off, so that nobody reads it twice.
     #[must_use]
     pub fn from_coded(error: &dyn Coded) -> Self {
-        Self { code: error.code(), message: error.to_string() }
+        let (code, mut message) = (error.code(), error.to_string());
+        let said = format!(" ({code})");
+        while let Some(len) = message.strip_suffix(&said).map(str::len) {
+            message.truncate(len);
+        }
+        Self { code, message }
     }
 }
 
@@ -193,6 +199,22 @@ mod tests {
             assert_eq!(ErrorCode::from_text(code.as_str()), *code);
             assert!(seen.insert(code.as_str()), "{code} twice");
         }
+    }
+
+    #[test]
+    fn the_code_of_an_error_that_came_through_other_nodes_is_said_once() {
+        let refused = MeshError::new(ErrorCode::Forbidden, "only an admin may do this");
+        let mut passed_on = MeshError::from_coded(&refused);
+        for _ in 0..3 {
+            passed_on = MeshError::from_coded(&passed_on);
+        }
+        assert_eq!(passed_on, refused);
+        assert_eq!(passed_on.to_string(), "only an admin may do this (forbidden)");
+        let twice = MeshError::new(ErrorCode::Forbidden, "no (forbidden)");
+        assert_eq!(MeshError::from_coded(&twice).to_string(), "no (forbidden)");
+        // Another code is a part of what is said.
+        let other = MeshError::new(ErrorCode::Busy, "no (forbidden)");
+        assert_eq!(MeshError::from_coded(&other), other);
     }
 
     #[test]
