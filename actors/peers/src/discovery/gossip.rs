@@ -80,6 +80,8 @@ pub(crate) struct Believed {
     pub(crate) record: Genuine,
     pub(crate) accepted: Accepted,
     pub(crate) new_at: UnixMillis,
+    /// There was no room for both: the record of this peer has gone.
+    pub(crate) instead_of: Option<PeerId>,
 }
 
 /// What became of gossip since the start.
@@ -145,8 +147,10 @@ fn wide(n: usize) -> u64 {
 
 impl Gossip {
     pub(crate) fn new(rules: GossipRules, own: PeerId, notary: Arc<dyn Notary>) -> Self {
+        let mut store = Store::new(rules.max_records, rules.ttl);
+        // Its own record is never the one that goes.
+        store.connected(&own);
         let own = Own::new(own, notary, rules.ttl, rules.load_every);
-        let store = Store::new(rules.max_records, rules.ttl);
         Self {
             rules,
             own,
@@ -214,7 +218,8 @@ impl Gossip {
             return None;
         }
         let record = self.own.sign(now, offers)?;
-        self.store.accept_at(now, &record, now);
+        // There is one place more than the book has, so that nobody has to go for it.
+        self.store.accept_at(now, self.own.peer(), &record, now);
         // Renewals and changes of load travel with comparisons, where there are any.
         if occasion == Occasion::Changed || !self.rules.others {
             self.spread(now, record.peer.clone(), None);
@@ -234,6 +239,7 @@ impl Gossip {
     pub(crate) fn peer_up(&mut self, peer: &PeerId) {
         // It may have been replaced by a newer meshwork since.
         self.plain.remove(peer);
+        self.store.connected(peer);
         if !self.greet.contains(peer) {
             self.greet.push_back(peer.clone());
         }
@@ -243,6 +249,7 @@ impl Gossip {
         self.greet.retain(|waiting| waiting != peer);
         self.plain.remove(peer);
         self.flights.remove(peer);
+        self.store.disconnected(peer);
     }
 
     /// When [`Gossip::tick`] has something to do.

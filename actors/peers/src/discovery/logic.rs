@@ -5,7 +5,7 @@
 
 use super::book::{Book, BookRules, Dialled, Entry, Limit};
 use super::gossip::{
-    Answer, Ask, Checked, Ended, Genuine, Gossip, GossipRules, Heard, Occasion, Purpose, Talk,
+    Answer, Ask, Believed, Checked, Ended, Genuine, Gossip, GossipRules, Heard, Occasion, Purpose, Talk,
 };
 use super::options::DiscoveryOptions;
 use super::policy::{Dial, Policy};
@@ -234,9 +234,9 @@ impl Membership {
         }
     }
 
-    /// Leaves of what was told only what would be news. Gives of whom the teller is behind.
-    pub(crate) fn sift(&mut self, now: UnixMillis, heard: &mut Heard) -> Vec<PeerId> {
-        self.gossip.sift(now, heard)
+    /// Leaves of what a peer told only what would be news. Gives of whom the teller is behind.
+    pub(crate) fn sift(&mut self, now: UnixMillis, from: &PeerId, heard: &mut Heard) -> Vec<PeerId> {
+        self.gossip.sift(now, from, heard)
     }
 
     /// Counts bytes that came.
@@ -250,19 +250,26 @@ impl Membership {
         from: &PeerId,
         checked: Checked,
         out: &mut Vec<Effect>,
-    ) -> Vec<super::gossip::Believed> {
+    ) -> Vec<Believed> {
         // Everybody checks before passing on: whoever passed these on did not, or made them.
         if checked.forged + checked.malformed > 0 {
             out.push(Effect::Offence(from.clone()));
         }
         let believed = self.gossip.believe(now, from, checked);
         for believed in &believed {
-            self.book.recorded(now, believed);
+            self.take_up(now, believed);
         }
         if !believed.is_empty() && self.policy.wants_more(self.book.linked().len()) {
             self.policy.stir(now);
         }
         believed
+    }
+
+    fn take_up(&mut self, now: UnixMillis, believed: &Believed) {
+        if let Some(gone) = &believed.instead_of {
+            self.book.crowded_out(gone);
+        }
+        self.book.recorded(now, believed);
     }
 
     /// Answers an exchange of a connected peer, whose records were sifted and checked.
@@ -277,7 +284,7 @@ impl Membership {
         self.book.heard(now, from);
         let news = self.believe(now, from, checked, out).len();
         let news = u32::try_from(news).unwrap_or(u32::MAX);
-        self.gossip.answer(now, digest.as_ref(), &want, &behind, news)
+        self.gossip.answer(now, from, digest.as_ref(), &want, &behind, news)
     }
 
     /// A peer has answered; its records were sifted and checked.
@@ -376,9 +383,8 @@ impl Membership {
         self.book.restore(now, peer, stored);
         if let Some((record, new_at)) = record {
             let new_at = self.book.grant_after_restart(now, Source::Gossip, new_at);
-            let accepted = self.gossip.restore(now, &record, new_at);
-            if accepted.is_news() {
-                self.book.recorded(now, &super::gossip::Believed { record, accepted, new_at });
+            if let Some(believed) = self.gossip.restore(now, record, new_at) {
+                self.take_up(now, &believed);
             }
         }
         if !behind {

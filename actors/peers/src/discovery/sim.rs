@@ -12,6 +12,8 @@ mod rest;
 mod world;
 
 #[cfg(test)]
+#[cfg(test)]
+mod flooding;
 mod tests;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod actor;
 pub(crate) mod bench;
+mod crowded;
 mod joined;
 mod runner;
 mod stored;

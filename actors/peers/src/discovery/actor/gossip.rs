@@ -61,7 +61,7 @@ impl Discovery {
     ) {
         self.core.count_in(size_of_answer(&answer));
         let Exchanged { records, known, .. } = answer;
-        self.check(records, ctx, move |actor, checked, _, ctx| {
+        self.check(peer.clone(), records, ctx, move |actor, checked, _, ctx| {
             actor.step(ctx, |core, now, out| core.answered(now, &peer, purpose, checked, &known, out));
         });
     }
@@ -76,17 +76,18 @@ impl Discovery {
         let PeerExchange { from, exchange } = question;
         self.core.count_in(size_of_question(&exchange));
         let Exchange { records, digest, want } = exchange;
-        self.check(records, ctx, move |actor, checked, behind, ctx| {
+        self.check(from.clone(), records, ctx, move |actor, checked, behind, ctx| {
             let asked = Asked { checked, behind, digest, want };
             let answer = actor.step(ctx, |core, now, out| core.asked(now, &from, asked, out));
             reply.send(answer.to_wire());
         });
     }
 
-    /// Reads records, leaves out what is no news, checks the signatures of the rest, and goes on with that; many of them
-    /// beside the mailbox. Also gives of whom the teller is behind.
+    /// Reads records that a peer tells, leaves out what is no news, checks the signatures of the rest, and goes on with that;
+    /// many of them beside the mailbox. Also gives of whom the teller is behind.
     fn check(
         &mut self,
+        from: PeerId,
         records: Vec<SignedRecord>,
         ctx: &mut Ctx<'_, Self>,
         then: impl FnOnce(&mut Self, Checked, Vec<PeerId>, &mut Ctx<'_, Self>) + 'static,
@@ -94,14 +95,14 @@ impl Discovery {
         let bytes: usize = records.iter().map(|signed| signed.record.len()).sum();
         if records.len() <= FEW && bytes <= SMALL {
             let mut heard = Heard::read(&records);
-            let behind = self.core.sift(ctx.now(), &mut heard);
+            let behind = self.core.sift(ctx.now(), &from, &mut heard);
             let checked = heard.check(self.shared.notary.as_ref());
             return then(self, checked, behind, ctx);
         }
         ctx.spawn_blocking_then(
             move || Heard::read(&records),
             move |actor, mut heard, ctx| {
-                let behind = actor.core.sift(ctx.now(), &mut heard);
+                let behind = actor.core.sift(ctx.now(), &from, &mut heard);
                 let notary = Arc::clone(&actor.shared.notary);
                 ctx.spawn_blocking_then(
                     move || heard.check(notary.as_ref()),

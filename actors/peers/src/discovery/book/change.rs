@@ -226,6 +226,22 @@ impl Book {
         }
     }
 
+    /// The record of a peer had to go for another one. Who is known by its record alone goes with it.
+    pub(crate) fn crowded_out(&mut self, peer: &PeerId) {
+        let told_of_only = |entry: &Entry| {
+            entry.link.is_none()
+                && entry.shut_out.is_none()
+                && entry.role.is_none()
+                && entry.confirmed.iter().all(|(by, _)| *by == Source::Gossip)
+        };
+        if self.entries.get(peer).is_some_and(told_of_only) {
+            self.remove(peer);
+            self.evicted += 1;
+        } else {
+            self.record_expired(peer);
+        }
+    }
+
     /// A connected peer that signs no records has told what it offers.
     pub(crate) fn advertised(&mut self, now: UnixMillis, peer: &PeerId, said: Advertisement) {
         let said = bounded(said);

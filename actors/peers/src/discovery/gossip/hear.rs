@@ -1,7 +1,7 @@
 //! Hearing: what is looked at, what is believed, and what is answered.
 
-use super::store::Look;
-use super::{Accepted, Answer, Checked, Genuine, Heard, Occasion, Talk, talk};
+use super::store::{Look, Taken};
+use super::{Answer, Checked, Genuine, Heard, Occasion, Talk, talk};
 use super::{Ask, Believed, Ended, FRESH, Gossip, MAX_ROUNDS, Purpose, spread_by_a_fifth, wide};
 use meshwork_proto::discovery::gossip::{Digest, KnownRecord, MAX_LISTED, MAX_RECORDS};
 use meshwork_proto::{PeerId, UnixMillis};
@@ -9,16 +9,16 @@ use rand::rngs::SmallRng;
 use std::collections::VecDeque;
 
 impl Gossip {
-    /// Leaves only what would be news, so that no other signature need be checked. Gives of whom something newer is known
-    /// here than what was told.
-    pub(crate) fn sift(&mut self, now: UnixMillis, heard: &mut Heard) -> Vec<PeerId> {
+    /// Leaves of what `from` tells only what would be news, so that no other signature need be checked. Gives of whom
+    /// something newer is known here than what was told.
+    pub(crate) fn sift(&mut self, now: UnixMillis, from: &PeerId, heard: &mut Heard) -> Vec<PeerId> {
         self.totals.received += wide(heard.records.len());
         let mut behind = Vec::new();
         heard.records.retain(|told| {
             if told.sealed.peer == *self.own.peer() {
                 return told.sealed.sequence > self.own.sequence();
             }
-            let look = self.store.look_at(now, told);
+            let look = self.store.look_at(now, from, told);
             if look == Look::Behind {
                 behind.push(told.sealed.peer.clone());
             }
@@ -41,16 +41,16 @@ impl Gossip {
             if !self.rules.others && record.peer != *from {
                 continue;
             }
-            let (accepted, new_at) = self.store.accept(now, &record, age_ms);
+            let Taken { accepted, new_at, instead_of } = self.store.accept(now, from, &record, age_ms);
             if !accepted.is_news() {
                 continue;
             }
             self.totals.news += 1;
-            if accepted.is_material() && now.since(new_at) <= FRESH {
+            if accepted.is_material() && now.since(new_at) <= FRESH && !self.store.keeps_back(&record.peer) {
                 let from = (record.peer != *from).then(|| from.clone());
                 self.spread(now, record.peer.clone(), from);
             }
-            believed.push(Believed { record, accepted, new_at });
+            believed.push(Believed { record, accepted, new_at, instead_of });
         }
         believed
     }
@@ -66,16 +66,20 @@ impl Gossip {
         }
     }
 
-    /// Answers a question whose records were believed already.
+    /// Answers a question of `from` whose records were believed already.
     pub(crate) fn answer(
         &mut self,
         now: UnixMillis,
+        from: &PeerId,
         digest: Option<&Digest>,
         want: &[PeerId],
         behind: &[PeerId],
         news: u32,
     ) -> Answer {
         self.store.expire_now_and_then(now, self.own.peer());
+        if let Some(digest) = digest {
+            self.store.vouch_for_same(from, digest);
+        }
         let (others, own) = (self.rules.others, self.own.peer());
         let wanted = want.iter().take(MAX_LISTED).chain(behind).filter(|peer| others || *peer == own);
         let records = talk::fill(wanted.filter_map(|peer| self.store.told(now, peer)));
@@ -104,7 +108,7 @@ impl Gossip {
         flight.material |= believed.iter().any(|believed| believed.accepted.is_material());
         if flight.rounds == 0 && !known.is_empty() {
             let known = known.get(..known.len().min(MAX_LISTED)).unwrap_or_default();
-            let difference = self.store.compare(known);
+            let difference = self.store.compare(from, known);
             let itself = known.iter().find(|known| known.peer == *self.own.peer());
             flight.wanted = talk::cut(difference.wanted).into();
             flight.lacking = talk::cut(difference.lacking).into();
@@ -131,12 +135,20 @@ impl Gossip {
         None
     }
 
-    /// Takes up a record that was kept on disk.
-    pub(crate) fn restore(&mut self, now: UnixMillis, record: &Genuine, new_at: UnixMillis) -> Accepted {
+    /// Takes up a record that was kept on disk, on this node's own word: who told of it before is not known any more. Gives
+    /// what the book must know.
+    pub(crate) fn restore(
+        &mut self,
+        now: UnixMillis,
+        record: Genuine,
+        new_at: UnixMillis,
+    ) -> Option<Believed> {
         if record.peer == *self.own.peer() {
-            return Accepted::Old;
+            return None;
         }
-        self.store.accept_at(now, record, new_at)
+        let Taken { accepted, new_at, instead_of } =
+            self.store.accept_at(now, self.own.peer(), &record, new_at);
+        accepted.is_news().then_some(Believed { record, accepted, new_at, instead_of })
     }
 }
 

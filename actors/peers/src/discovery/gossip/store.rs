@@ -7,11 +7,19 @@
 //! any more: who comes new need not hear of those who are probably gone. One that is too old becomes a tombstone, its
 //! number alone, so that it cannot come back from somebody whose count is behind. A goodbye is a tombstone from the start, one that
 //! can be shown around: it is no part of the digest, because who has never heard of the peer need not hear of its end.
+//!
+//! [`room`] says who finds room when there is little left, and [`compare`] what two stores would tell each other.
+
+mod compare;
+mod hearsay;
+mod room;
 
 use super::sealed::{Genuine, MAX_SEQUENCE, Told, mark_of, mark_of_record};
-use meshwork_proto::discovery::gossip::{DIGEST_PARTS, Digest, KnownRecord};
+use hearsay::{Hearsay, Spare};
+use meshwork_proto::discovery::gossip::DIGEST_PARTS;
 use meshwork_proto::{PeerId, UnixMillis};
-use std::collections::BTreeMap;
+use room::Room;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What a record ages on its way from one node to the next.
@@ -28,8 +36,23 @@ struct Held {
     record: Genuine,
     /// When the record was new, on this node's clock.
     new_at: UnixMillis,
-    /// Too old to be passed on: no part of the digest.
+    /// Too old to be passed on.
     retired: bool,
+    /// The only peer that has told of its peer; none: its peer came itself, or more than one have.
+    word_of: Option<PeerId>,
+    /// Not passed on until somebody else tells of its peer.
+    kept_back: bool,
+}
+
+impl Held {
+    /// Whether others are told of it: then, and only then, it is a part of the digest.
+    const fn is_passed_on(&self) -> bool {
+        !self.retired && !self.kept_back
+    }
+
+    fn spare(&self) -> Spare {
+        Spare { passed_on: !self.kept_back, new_at: self.new_at, peer: self.record.peer.clone() }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -80,6 +103,16 @@ impl Accepted {
     }
 }
 
+/// What became of a record, and of another one because of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) accepted: Accepted,
+    /// When it was new, on this node's clock.
+    pub(crate) new_at: UnixMillis,
+    /// There was no room for both: the record of this peer has gone.
+    pub(crate) instead_of: Option<PeerId>,
+}
+
 /// What a look at a record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -96,6 +129,10 @@ pub(crate) enum Look {
 pub(crate) struct Store {
     parts: Vec<Part>,
     tombstones: BTreeMap<PeerId, Tombstone>,
+    /// What rests on the word of one peer alone.
+    hearsay: Hearsay,
+    /// This node and who is connected with it: their records have not to go.
+    near: BTreeSet<PeerId>,
     len: usize,
     max: usize,
     ttl: Option<Duration>,
@@ -113,6 +150,8 @@ impl Store {
         Self {
             parts,
             tombstones: BTreeMap::new(),
+            hearsay: Hearsay::default(),
+            near: BTreeSet::new(),
             len: 0,
             max: max.max(1),
             ttl,
@@ -157,7 +196,7 @@ impl Store {
         let goodbye = || self.tombstones.get(peer).and_then(|tombstone| tombstone.goodbye.as_ref());
         let held = self.held(peer).or_else(goodbye)?;
         let age = now.since(held.new_at);
-        if self.retires(age) {
+        if held.kept_back || self.retires(age) {
             return None;
         }
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
@@ -171,8 +210,9 @@ impl Store {
         held.max(self.tombstones.get(peer).map(|tombstone| tombstone.sequence))
     }
 
-    /// Whether a record would be news. One that is older than a tombstone keeps the tombstone: somebody still tells it.
-    pub(crate) fn look_at(&mut self, now: UnixMillis, told: &Told) -> Look {
+    /// Whether a record that `from` tells would be news. One that is older than a tombstone keeps the tombstone: somebody still
+    /// tells it. One that is not news is still a word for its peer, whether or not it is genuine.
+    pub(crate) fn look_at(&mut self, now: UnixMillis, from: &PeerId, told: &Told) -> Look {
         let (peer, sequence) = (&told.sealed.peer, told.sealed.sequence);
         if self.ages_out(told.age_ms) || sequence > MAX_SEQUENCE {
             return Look::Nothing;
@@ -186,9 +226,11 @@ impl Store {
         }
         match self.held_at(told.sealed.mark, peer).map(|held| held.record.sequence) {
             Some(known) if sequence > known => Look::News,
-            Some(known) if sequence < known => Look::Behind,
-            Some(_) => Look::Nothing,
-            None if self.len < self.max || told.sealed.left => Look::News,
+            Some(known) => {
+                self.vouch(from, peer);
+                if sequence < known { Look::Behind } else { Look::Nothing }
+            }
+            None if told.sealed.left || self.room_for(from, peer) != Room::None => Look::News,
             None => Look::Nothing,
         }
     }
@@ -202,80 +244,103 @@ impl Store {
         self.ttl.unwrap_or(TOMBSTONES_OF_ETERNALS)
     }
 
-    /// Believes a record, if it is news. Gives when it was new, on this node's clock.
-    pub(crate) fn accept(
-        &mut self,
-        now: UnixMillis,
-        record: &Genuine,
-        age_ms: u64,
-    ) -> (Accepted, UnixMillis) {
+    /// Believes a record that `from` tells, if it is news.
+    pub(crate) fn accept(&mut self, now: UnixMillis, from: &PeerId, record: &Genuine, age_ms: u64) -> Taken {
         let age = Duration::from_millis(age_ms).saturating_add(HOP);
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let new_at = UnixMillis(now.0.saturating_sub(age_ms));
-        (self.accept_at(now, record, new_at), new_at)
+        self.accept_at(now, from, record, UnixMillis(now.0.saturating_sub(age_ms)))
     }
 
     /// As [`Store::accept`], for a record that was new at `new_at`.
-    pub(crate) fn accept_at(&mut self, now: UnixMillis, record: &Genuine, new_at: UnixMillis) -> Accepted {
+    pub(crate) fn accept_at(
+        &mut self,
+        now: UnixMillis,
+        from: &PeerId,
+        record: &Genuine,
+        new_at: UnixMillis,
+    ) -> Taken {
+        let taken = |accepted| Taken { accepted, new_at, instead_of: None };
         if record.sequence > MAX_SEQUENCE {
-            return Accepted::Impossible;
+            return taken(Accepted::Impossible);
         }
         if self.ttl.is_some_and(|ttl| now.since(new_at) >= ttl) {
-            return Accepted::TooOld;
+            return taken(Accepted::TooOld);
         }
-        let buried = self.tombstones.get(&record.peer).is_some_and(|stone| record.sequence <= stone.sequence);
-        let before = self.held_at(record.mark, &record.peer);
+        let peer = &record.peer;
+        let buried = self.tombstones.get(peer).is_some_and(|stone| record.sequence <= stone.sequence);
+        let before = self.held_at(record.mark, peer);
         let known = before.is_some_and(|held| record.sequence <= held.record.sequence);
         if buried || known {
-            return Accepted::Old;
+            self.vouch(from, peer);
+            return taken(Accepted::Old);
         }
         if record.left {
             self.say_goodbye(record, new_at);
-            return Accepted::Left;
+            return taken(Accepted::Left);
         }
+        let mut instead_of = None;
         let accepted = match before {
-            None if self.len >= self.max => return Accepted::Full,
-            None => Accepted::Newcomer,
             Some(held) if same_but_load(&held.record, record) => Accepted::Refreshed,
             Some(_) => Accepted::Changed,
+            None => {
+                match self.room_for(from, peer) {
+                    Room::None => return taken(Accepted::Full),
+                    Room::InsteadOf(gone) => instead_of = Some(gone),
+                    Room::Free => {}
+                }
+                Accepted::Newcomer
+            }
         };
-        self.tombstones.remove(&record.peer);
-        self.put(now, record, new_at);
-        accepted
+        if let Some(gone) = &instead_of {
+            self.take(gone);
+        }
+        self.tombstones.remove(peer);
+        self.put(now, from, record, new_at);
+        Taken { accepted, new_at, instead_of }
     }
 
-    fn put(&mut self, now: UnixMillis, record: &Genuine, new_at: UnixMillis) {
+    fn put(&mut self, now: UnixMillis, from: &PeerId, record: &Genuine, new_at: UnixMillis) {
         let retired = self.retires(now.since(new_at));
         if let Some(ttl) = self.ttl {
             let end = if retired { ttl } else { ttl / PASSED_ON_FOR };
             self.next_end = self.next_end.min(new_at.after(end));
         }
-        let part = &mut self.parts[Self::part_of(record.mark)];
-        let held = Held { record: record.clone(), new_at, retired };
-        match part.held.insert(record.peer.clone(), held) {
-            Some(before) if before.retired => {}
-            Some(before) => part.sum ^= mark_of_record(record.mark, before.record.sequence),
-            None => self.len += 1,
+        let before = self.held_at(record.mark, &record.peer);
+        let (word_of, kept_back) = self.standing_of(from, &record.peer, before);
+        self.take_at(record.mark, &record.peer);
+        let held = Held { record: record.clone(), new_at, retired, word_of, kept_back };
+        if let Some(teller) = &held.word_of {
+            self.hearsay.add(teller, held.spare());
         }
-        if !retired {
+        let part = &mut self.parts[Self::part_of(record.mark)];
+        if held.is_passed_on() {
             part.sum ^= mark_of_record(record.mark, record.sequence);
         }
+        part.held.insert(record.peer.clone(), held);
+        self.len += 1;
     }
 
     fn say_goodbye(&mut self, record: &Genuine, new_at: UnixMillis) {
-        self.take(&record.peer);
+        self.take_at(record.mark, &record.peer);
         // Others may hold an older record for as long as it lives, and twice as long after they were restarted.
         let until = new_at.after(self.grace().saturating_mul(2));
-        let goodbye = Some(Held { record: record.clone(), new_at, retired: true });
+        let goodbye =
+            Some(Held { record: record.clone(), new_at, retired: true, word_of: None, kept_back: false });
         self.bury(record.peer.clone(), Tombstone { sequence: record.sequence, until, goodbye });
     }
 
     fn take(&mut self, peer: &PeerId) -> Option<Held> {
-        let mark = mark_of(peer);
+        self.take_at(mark_of(peer), peer)
+    }
+
+    fn take_at(&mut self, mark: u64, peer: &PeerId) -> Option<Held> {
         let part = &mut self.parts[Self::part_of(mark)];
         let held = part.held.remove(peer)?;
-        if !held.retired {
+        if held.is_passed_on() {
             part.sum ^= mark_of_record(mark, held.record.sequence);
+        }
+        if let Some(teller) = &held.word_of {
+            self.hearsay.remove(teller, &held.spare());
         }
         self.len -= 1;
         Some(held)
@@ -331,8 +396,10 @@ impl Store {
                     if age >= ttl && peer != own {
                         gone.push(peer.clone());
                     } else if age >= ttl / PASSED_ON_FOR && !held.retired {
+                        if held.is_passed_on() {
+                            part.sum ^= mark_of_record(held.record.mark, held.record.sequence);
+                        }
                         held.retired = true;
-                        part.sum ^= mark_of_record(held.record.mark, held.record.sequence);
                     }
                 }
             }
@@ -355,71 +422,12 @@ impl Store {
         stones.chain(ends.filter(|end| *end > now)).min().unwrap_or(UnixMillis(u64::MAX))
     }
 
-    pub(crate) fn digest(&self) -> Digest {
-        Digest(self.parts.iter().map(|part| part.sum).collect())
-    }
-
-    /// What is held of the parts in which the digest of another node differs; at most `max`.
-    pub(crate) fn differing(&self, other: &Digest, max: usize) -> Vec<KnownRecord> {
-        if other.0.len() != self.parts.len() {
-            return Vec::new();
-        }
-        let parts = self.parts.iter().zip(&other.0).filter(|(part, sum)| part.sum != **sum);
-        let records = parts.flat_map(|(part, _)| &part.held).filter(|(_, held)| !held.retired);
-        let known = |(peer, held): (&PeerId, &Held)| KnownRecord {
-            peer: peer.clone(),
-            sequence: held.record.sequence,
-        };
-        records.map(known).take(max).collect()
-    }
-
-    /// Compares what another node holds of the parts that differ: what it has and is wanted, and what it lacks.
-    pub(crate) fn compare(&self, known: &[KnownRecord]) -> Difference {
-        let mut difference = Difference::default();
-        let mut theirs: BTreeMap<usize, BTreeMap<&PeerId, u64>> = BTreeMap::new();
-        for KnownRecord { peer, sequence } in known {
-            let mark = mark_of(peer);
-            theirs.entry(Self::part_of(mark)).or_default().insert(peer, *sequence);
-            let held = self.held_at(mark, peer).map(|held| held.record.sequence);
-            if held.is_some_and(|held| *sequence <= held) || *sequence > MAX_SEQUENCE {
-                continue;
-            }
-            match self.tombstones.get(peer) {
-                Some(stone) if *sequence > stone.sequence => difference.wanted.push(peer.clone()),
-                // It holds a record of somebody who has said goodbye since.
-                Some(stone) if stone.goodbye.is_some() && *sequence < stone.sequence => {
-                    difference.lacking.push(peer.clone());
-                }
-                Some(_) => {}
-                None if held.is_some() || self.len < self.max => difference.wanted.push(peer.clone()),
-                None => {}
-            }
-        }
-        for (part, theirs) in &theirs {
-            let lacks = |(peer, held): &(&PeerId, &Held)| {
-                !held.retired && theirs.get(*peer).is_none_or(|sequence| *sequence < held.record.sequence)
-            };
-            let lacking = self.parts[*part].held.iter().filter(lacks);
-            difference.lacking.extend(lacking.map(|(peer, _)| peer.clone()));
-        }
-        difference
-    }
-
     /// The records that are passed on, in no order that means anything.
     #[cfg(test)]
     pub(crate) fn passed_on(&self) -> impl Iterator<Item = &Genuine> {
         let held = self.parts.iter().flat_map(|part| part.held.values());
-        held.filter(|held| !held.retired).map(|held| &held.record)
+        held.filter(|held| held.is_passed_on()).map(|held| &held.record)
     }
-}
-
-/// What two nodes would tell each other.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Difference {
-    /// The other one has these, or newer ones of them.
-    pub(crate) wanted: Vec<PeerId>,
-    /// The other one lacks these, or has older ones of them.
-    pub(crate) lacking: Vec<PeerId>,
 }
 
 /// Whether two records of a peer differ in nothing that others must hear of at once.

@@ -2,6 +2,7 @@
 
 mod own;
 mod quiet;
+mod room;
 mod store;
 mod talking;
 

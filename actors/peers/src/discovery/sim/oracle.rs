@@ -17,8 +17,12 @@ const LOSS: f64 = 0.01;
 
 /// Everybody who is there for long enough knows everybody of whom that is true as well; liars are left out.
 pub(super) fn all_known(world: &World) -> Result<(), String> {
-    let settled =
-        |node: &usize| world.now - world.nodes[*node].born >= KNOWN_WITHIN && !world.nodes[*node].liar;
+    all_known_after(world, KNOWN_WITHIN)
+}
+
+/// As [`all_known`], for those who are there for so long.
+pub(super) fn all_known_after(world: &World, within: u64) -> Result<(), String> {
+    let settled = |node: &usize| world.now - world.nodes[*node].born >= within && !world.nodes[*node].liar;
     let settled: Vec<usize> = world.alive.iter().copied().filter(settled).collect();
     for node in &settled {
         for of in settled.iter().filter(|of| *of != node) {

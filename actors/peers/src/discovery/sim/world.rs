@@ -235,12 +235,13 @@ impl World {
     fn take_in(
         &mut self,
         node: usize,
+        from: &PeerId,
         records: Vec<Told>,
     ) -> Option<(super::super::gossip::Checked, Vec<PeerId>)> {
         let notary = self.nodes[node].notary.clone();
         self.step(node, |core, now, _| {
             let mut heard = Heard { records, ..Heard::default() };
-            let behind = core.sift(now, &mut heard);
+            let behind = core.sift(now, from, &mut heard);
             (heard.check(notary.as_ref()), behind)
         })
     }
@@ -248,10 +249,10 @@ impl World {
     fn question(&mut self, from: usize, to: usize, talk: Talk, purpose: Purpose) {
         let Talk { records, digest, want } = talk;
         let unanswered = Event::Unanswered { to: from, from: to, purpose };
-        let Some((checked, behind)) = self.take_in(to, records) else {
+        let peer = self.nodes[from].name.clone();
+        let Some((checked, behind)) = self.take_in(to, &peer, records) else {
             return self.after(ASK_DEADLINE, unanswered);
         };
-        let peer = self.nodes[from].name.clone();
         let asked = Asked { checked, behind, digest, want };
         let answer = self.step(to, |core, now, out| core.asked(now, &peer, asked, out));
         let Some(answer) = answer else { return };
@@ -266,8 +267,8 @@ impl World {
 
     fn answered(&mut self, to: usize, from: usize, answer: Answer, purpose: Purpose) {
         let Answer { records, known, .. } = answer;
-        let Some((checked, _)) = self.take_in(to, records) else { return };
         let peer = self.nodes[from].name.clone();
+        let Some((checked, _)) = self.take_in(to, &peer, records) else { return };
         self.step(to, |core, now, out| core.answered(now, &peer, purpose, checked, &known, out));
     }
 

@@ -100,7 +100,7 @@ pub(crate) fn checked(records: &[SignedRecord]) -> Checked {
 }
 
 pub(crate) fn believed(record: &NodeRecord, new_at: UnixMillis) -> Believed {
-    Believed { record: genuine(record), accepted: Accepted::Changed, new_at }
+    Believed { record: genuine(record), accepted: Accepted::Changed, new_at, instead_of: None }
 }
 
 pub(crate) fn up(of: &str) -> PeerConnection {

@@ -15,7 +15,7 @@ fn what_a_peer_says_of_itself_is_believed_and_what_it_says_of_others_is_not() {
     let mut asks = Vec::new();
     quiet.tick(NOW.after(Duration::from_secs(60)), &[peer(C)], &mut rng(), &mut asks);
     assert!(asks.is_empty(), "nothing of A is passed on, and nothing is compared: {asks:?}");
-    let answer = quiet.answer(at(1), None, &[peer(A)], &[], 0);
+    let answer = quiet.answer(at(1), &peer(C), None, &[peer(A)], &[], 0);
     assert!(answer.records.is_empty(), "A speaks for itself");
 }
 

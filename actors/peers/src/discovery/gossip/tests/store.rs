@@ -4,7 +4,7 @@ use super::super::sealed::MAX_SEQUENCE;
 use super::super::store::{Accepted, HOP, Look, Store};
 use super::TTL;
 use crate::discovery::tests::bench::{
-    A, B, ME, NOW, at, genuine, goodbye, nobody, offers, peer, record, told,
+    A, B, C, ME, NOW, at, genuine, goodbye, nobody, offers, peer, record, told,
 };
 use meshwork_proto::UnixMillis;
 use meshwork_proto::discovery::NodeRecord;
@@ -16,8 +16,13 @@ fn store() -> Store {
     Store::new(100, Some(TTL))
 }
 
+/// Its peer tells it itself.
 fn accept(store: &mut Store, now: UnixMillis, record: &NodeRecord, age_ms: u64) -> Accepted {
-    store.accept(now, &genuine(record), age_ms).0
+    store.accept(now, &record.peer, &genuine(record), age_ms).accepted
+}
+
+fn look(store: &mut Store, now: UnixMillis, record: &NodeRecord, age_ms: u64) -> Look {
+    store.look_at(now, &record.peer, &told(record, age_ms))
 }
 
 #[test]
@@ -53,7 +58,7 @@ fn a_record_that_is_too_old_goes_and_does_not_come_back_from_somebody_who_is_beh
     assert_eq!(store.expire(at(1800), &peer(ME)), [peer(A)]);
     assert_eq!((store.len(), store.tombstones()), (0, 1));
     assert_eq!(accept(&mut store, at(1801), &last, 100_000), Accepted::Old);
-    assert_eq!(store.look_at(at(1801), &told(&last, 100_000)), Look::Nothing);
+    assert_eq!(look(&mut store, at(1801), &last, 100_000), Look::Nothing);
     assert_eq!(accept(&mut store, at(1801), &record(A, 8, offers(&[])), 0), Accepted::Newcomer);
     assert_eq!(store.tombstones(), 0);
 }
@@ -82,11 +87,7 @@ fn who_tells_an_old_record_again_and_again_cannot_outlast_its_tombstone() {
         let now = at(minute * 60);
         store.expire(now, &peer(ME));
         // A liar says that it is new.
-        assert_eq!(
-            store.look_at(now, &told(&last, 0)),
-            Look::Nothing,
-            "believed again after {minute} minutes"
-        );
+        assert_eq!(look(&mut store, now, &last, 0), Look::Nothing, "believed again after {minute} minutes");
         assert_eq!(store.len(), usize::from(minute < 30));
     }
     assert!(store.expire(at(600 * 60 + 1801), &peer(ME)).is_empty());
@@ -127,17 +128,19 @@ fn the_store_and_its_tombstones_are_bounded() {
     let mut store = Store::new(50, Some(TTL));
     let of = |n: usize, sequence| NodeRecord { peer: nobody(n), ..record(A, sequence, offers(&[])) };
     for n in 0..500 {
-        let accepted = accept(&mut store, NOW, &of(n, 1), 0);
-        assert_eq!(accepted, if n < 50 { Accepted::Newcomer } else { Accepted::Full });
+        let newcomer = store.accept(at(n as u64), &nobody(n), &genuine(&of(n, 1)), 0);
+        assert_eq!(newcomer.accepted, Accepted::Newcomer);
+        assert_eq!(newcomer.instead_of, n.checked_sub(50).map(nobody), "the oldest goes");
+        assert_eq!(store.len(), (n + 1).min(50));
     }
     for n in 0..500 {
-        accept(&mut store, at(1), &NodeRecord { left: true, ..of(n, 2) }, 0);
+        accept(&mut store, at(500), &NodeRecord { left: true, ..of(n, 2) }, 0);
     }
     assert_eq!((store.len(), store.tombstones()), (0, 50));
 }
 
-fn sync(from: &Store, to: &Store) -> Vec<meshwork_proto::PeerId> {
-    to.compare(&from.differing(&to.digest(), 4096)).wanted
+fn sync(from: &Store, to: &mut Store) -> Vec<meshwork_proto::PeerId> {
+    to.compare(&peer(C), &from.differing(&to.digest(), 4096)).wanted
 }
 
 #[test]
@@ -153,8 +156,8 @@ fn digests_are_equal_exactly_when_the_records_are_and_differences_are_found() {
     let newer = NodeRecord { peer: nobody(3), ..record(A, 2, offers(&[])) };
     accept(&mut left, at(1), &newer, 0);
     assert_ne!(left.digest(), right.digest());
-    assert_eq!(sync(&left, &right), [nobody(3)]);
-    let lacking = left.compare(&right.differing(&left.digest(), 4096)).lacking;
+    assert_eq!(sync(&left, &mut right), [nobody(3)]);
+    let lacking = left.compare(&peer(C), &right.differing(&left.digest(), 4096)).lacking;
     assert_eq!(lacking, [nobody(3)]);
     accept(&mut right, at(2), &newer, 0);
     assert_eq!(left.digest(), right.digest());
@@ -168,7 +171,7 @@ fn who_has_missed_a_goodbye_is_told_of_it_when_its_records_are_compared() {
         accept(store, NOW, &record(A, 1, offers(&[])), 0);
     }
     accept(&mut knows, at(1), &goodbye(A, 2), 0);
-    let difference = knows.compare(&missed.differing(&knows.digest(), 4096));
+    let difference = knows.compare(&peer(C), &missed.differing(&knows.digest(), 4096));
     assert_eq!((difference.wanted, difference.lacking), (vec![], vec![peer(A)]));
 }
 
@@ -200,7 +203,7 @@ proptest! {
                 Step::Hear { of, sequence, left, age_s } => {
                     let own = NodeRecord { peer: nobody(of), left, ..record(A, sequence, offers(&[])) };
                     let before = store.sequence(&nobody(of));
-                    let news = store.look_at(at(now), &told(&own, age_s * 1000)) == Look::News;
+                    let news = look(&mut store, at(now), &own, age_s * 1000) == Look::News;
                     let accepted = accept(&mut store, at(now), &own, age_s * 1000);
                     prop_assert_eq!(news, accepted.is_news());
                     if news {
@@ -218,7 +221,7 @@ proptest! {
             // The digest that was kept up to date is that of what is there.
             let mut afresh = Store::new(8, None);
             for held in store.passed_on() {
-                afresh.accept(at(now), held, 0);
+                afresh.accept(at(now), &held.peer, held, 0);
             }
             prop_assert_eq!(store.digest(), afresh.digest());
             prop_assert!(afresh.len() <= store.len());
