@@ -29,7 +29,6 @@ handles! {
     ControlRun, Changed, Op::Control;
     GetDag, Dag, Op::Dag;
     GetHistory, History, Op::History;
-    CoordinateRun, Coordinated, Op::Coordinate;
     TakeOverRun, TakenOver, Op::TakeOver;
 }
 
@@ -42,6 +41,12 @@ impl Handles<By<ValidateWorkflow>> for WorkflowActor {
     ) {
         // No run is concerned: it need not wait until they are loaded.
         self.validate(by.op, reply, ctx);
+    }
+}
+
+impl Handles<By<CoordinateRun>> for WorkflowActor {
+    fn handle(&mut self, by: By<CoordinateRun>, reply: Answered<CoordinateRun>, ctx: &mut Ctx<'_, Self>) {
+        self.coordinate(by, reply, ctx);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stories about the coordinator: what each operation promises, told with the state machine, a store and a queue in memory,
 //! the real evaluator, and a clock that only the story moves.
 
+mod actor;
 mod basics;
 pub(super) mod bench;
 mod control;

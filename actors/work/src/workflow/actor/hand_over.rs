@@ -1,22 +1,55 @@
 //! Giving a run away: everything of it becomes one artifact, and its next coordinator is told where to get it.
 
-use super::WorkflowActor;
 use super::parts::{NotDone, call};
 use super::stored::{Reader, unasked};
-use crate::workflow::logic::{HandOver, Handed};
+use super::{Deferred, WorkflowActor};
+use crate::workflow::held::Held;
+use crate::workflow::logic::{HandOver, Handed, Op};
 use crate::workflow::records::{Export, MAX_EXPORT};
-use meshwork_kit::Ctx;
+use meshwork_kit::{Ctx, Reply};
 use meshwork_proto::artifact::PutArtifact;
-use meshwork_proto::workflow::TakeOverRun;
+use meshwork_proto::discovery::ListPeers;
+use meshwork_proto::workflow::{By, CoordinateRun, Coordinated, TakeOverRun, WorkflowError};
 use meshwork_proto::{ErrorCode, MeshError};
 use std::time::Duration;
 
 /// How long the next coordinator may take to fetch everything and write it down. Asked again, it goes on where it is.
 const TAKE_OVER: Duration = Duration::from_secs(300);
+/// Longest wait for the peer book.
+const LIST: Duration = Duration::from_secs(15);
 /// Longest wait for the own artifact store.
 const PUT: Duration = Duration::from_secs(60);
 
 impl WorkflowActor {
+    /// Who is to coordinate a run must be known here: it is asked until it answers.
+    pub(in crate::workflow) fn coordinate(
+        &mut self,
+        by: By<CoordinateRun>,
+        reply: Reply<Result<Coordinated, WorkflowError>>,
+        ctx: &mut Ctx<'_, Self>,
+    ) {
+        let By { caller, op } = by;
+        let deps = &self.shared.deps;
+        let Some(to) = op.coordinator.clone().filter(|to| *to != deps.local_peer) else {
+            return self.take_up(Deferred::Op(Held::Coordinated(reply), caller, Op::Coordinate(op)), ctx);
+        };
+        let port = deps.list_peers.clone();
+        let known = async move {
+            let peers = port.ask(ListPeers::default(), LIST).await;
+            let peers = peers.map_err(|error| WorkflowError::Unavailable(error.to_string()))?;
+            if peers.iter().any(|view| view.peer == to) {
+                return Ok(());
+            }
+            Err(WorkflowError::InvalidArgument(format!(
+                "peer {to} is not known to this node and cannot coordinate the run: see the list of peers"
+            )))
+        };
+        ctx.spawn_then(known, move |actor, known, ctx| match known {
+            Ok(()) => actor.take_up(Deferred::Op(Held::Coordinated(reply), caller, Op::Coordinate(op)), ctx),
+            Err(error) => reply.send(Err(error)),
+        });
+    }
+
     pub(super) fn hand_over(&mut self, what: HandOver, ctx: &mut Ctx<'_, Self>) {
         let reader = self.reader(ctx);
         let run = what.run;
