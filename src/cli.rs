@@ -7,15 +7,19 @@
 mod catalogue;
 mod completions;
 mod configuration;
+mod document;
 mod identity;
 mod input;
+mod many;
 mod node_args;
 mod peers;
 mod programs;
+mod schedule;
 mod secret;
 mod status;
 mod stop;
 mod task;
+mod workflow;
 
 pub(crate) use node_args::{NodeArgs, RunArgs};
 pub(crate) use programs::{BenchArgs, BenchPart, DemoArgs, McpArgs};
@@ -35,6 +39,7 @@ Examples:
   meshwork run --join mesh1:...                  join with that line, on another machine
   meshwork task submit --type echo --payload '{\"text\": \"hi\"}' --wait
   meshwork task list --status failed             what went wrong
+  meshwork workflow run greet.yaml               run a workflow and watch it
   meshwork status                                what the node is doing
   meshwork peers pair                            let another node in with a code of nine digits
 
@@ -106,6 +111,12 @@ pub(crate) enum ClientCommand {
     /// Submit tasks, read their results, cancel and retry them
     #[command(subcommand)]
     Task(task::TaskCommand),
+    /// Run workflows, watch and steer them
+    #[command(subcommand)]
+    Workflow(workflow::WorkflowCommand),
+    /// Start tasks and workflows at times
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// List, describe and call the tools of the mesh
     #[command(subcommand)]
     Tools(catalogue::ToolsCommand),
@@ -216,6 +227,7 @@ fn offline(
         ClientCommand::Secret(command) => secret::execute(command, output, environment),
         ClientCommand::Completions(args) => completions::execute(args, output),
         ClientCommand::ExitCodes => exit_codes(output),
+        ClientCommand::Workflow(command) => return workflow::offline(command, output),
         _ => return None,
     })
 }
@@ -224,6 +236,8 @@ async fn online(command: &ClientCommand, globals: &Globals, output: Output) -> R
     match command {
         ClientCommand::Status(args) => status::execute(args, &globals.connect().await?, output).await,
         ClientCommand::Task(command) => task::execute(command, globals, output).await,
+        ClientCommand::Workflow(command) => workflow::execute(command, globals, output).await,
+        ClientCommand::Schedule(command) => schedule::execute(command, globals, output).await,
         ClientCommand::Tools(command) => catalogue::execute(command, globals, output).await,
         ClientCommand::Peers(args) => peers::execute(args, globals, output).await,
         ClientCommand::Stop(args) => stop::execute(args, true, &globals.connect().await?, output).await,

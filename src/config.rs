@@ -16,7 +16,6 @@ mod nearest;
 mod problem;
 pub(crate) mod schema;
 mod types;
-mod yaml;
 
 pub(crate) use container::{mdns_is_on, node_name};
 pub(crate) use data_dir::{DataDir, NodeFile};

@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod node;
 mod output;
+mod yaml;
 
 use cli::{Cli, Command};
 use config::Environment;

@@ -14,6 +14,7 @@ mod secrets;
 mod shutdown;
 mod signals;
 mod wiring;
+mod workflows;
 
 pub(crate) use ready::ReadyLine;
 pub(crate) use running::run;

@@ -5,15 +5,17 @@
 
 mod exit;
 mod failure;
+mod live;
 mod progress;
 mod table;
 mod text;
 
 pub(crate) use exit::{EXIT_CODES, Exit};
 pub(crate) use failure::{Failure, without_code};
+pub(crate) use live::Live;
 pub(crate) use progress::Progress;
 pub(crate) use table::{Cell, Table, Tone};
-pub(crate) use text::{age, bytes, clip, counted, duration};
+pub(crate) use text::{age, bytes, clip, counted, duration, time_of_day};
 
 use crate::config::Environment;
 use serde::Serialize;
@@ -41,6 +43,8 @@ pub(crate) struct Output {
     terminal: bool,
     /// Standard error is a terminal.
     error_terminal: bool,
+    /// Colours are used on standard error.
+    error_colour: bool,
 }
 
 impl Output {
@@ -48,8 +52,14 @@ impl Output {
     #[must_use]
     pub(crate) fn new(json: bool, choice: ColorChoice, environment: &Environment) -> Self {
         let terminal = io::stdout().is_terminal();
-        let colour = colour(choice, terminal, environment);
-        Self { json, colour, terminal, error_terminal: io::stderr().is_terminal() }
+        let error_terminal = io::stderr().is_terminal();
+        Self {
+            json,
+            colour: colour(choice, terminal, environment),
+            terminal,
+            error_terminal,
+            error_colour: colour(choice, error_terminal, environment),
+        }
     }
 
     /// Whether results are JSON.
@@ -110,6 +120,12 @@ impl Output {
     #[must_use]
     pub(crate) fn progress(&self) -> Progress {
         Progress::new(!self.json && self.error_terminal, self.colour)
+    }
+
+    /// A block of lines on standard error that is drawn again in its place, visible as progress is.
+    #[must_use]
+    pub(crate) fn live(&self) -> Live {
+        Live::new(!self.json && self.error_terminal, self.error_colour)
     }
 
     /// Reports a failure on standard error and gives the exit code.

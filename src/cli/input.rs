@@ -7,7 +7,7 @@ use std::io::Read;
 use std::time::Duration;
 
 /// Largest JSON document that is read.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Longest time that can be given: a year.
 const MAX_SECONDS: f64 = 366.0 * 86_400.0;
 
@@ -40,7 +40,11 @@ pub(super) fn json(flag: &str, text: &str) -> Result<Value, Failure> {
     })
 }
 
-fn read(flag: &str, name: &str, reader: impl Read) -> Result<Vec<u8>, Failure> {
+/// Reads all of a file or a stream.
+///
+/// # Errors
+/// When it cannot be read or is too large.
+pub(super) fn read(flag: &str, name: &str, reader: impl Read) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64 + 1;
     reader

@@ -44,6 +44,26 @@ fn the_commands_that_scripts_use_are_all_there() {
         "task list",
         "task cancel",
         "task retry",
+        "workflow run",
+        "workflow submit",
+        "workflow status",
+        "workflow list",
+        "workflow cancel",
+        "workflow graph",
+        "workflow history",
+        "workflow retry",
+        "workflow pause",
+        "workflow resume",
+        "workflow signal",
+        "workflow coordinate",
+        "workflow validate",
+        "workflow schema",
+        "schedule add",
+        "schedule list",
+        "schedule pause",
+        "schedule resume",
+        "schedule remove",
+        "schedule trigger",
         "tools list",
         "tools schema",
         "tools call",
@@ -197,6 +217,17 @@ fn wrong_command_lines_are_usage_errors_that_name_the_mistake() {
         ("peers pair --at /ip4/192.0.2.7/tcp/1", "CODE"),
         ("peers pair 123-456-789 --valid 5m", "cannot be used with"),
         ("peers bootstrap --env --public", "cannot be used with"),
+        ("workflow run", "<FILE>"),
+        ("workflow run w.yaml --detach --timeout 5", "cannot be used with"),
+        ("workflow list --state done", "pending, running, paused, completed, failed, cancelled"),
+        ("workflow status 01 --wait 5 --watch", "cannot be used with"),
+        ("workflow graph 01 --format svg", "mermaid"),
+        ("workflow coordinate 01 --any-peer --target-peer P", "cannot be used with"),
+        ("schedule add nightly --task echo", "--cron"),
+        ("schedule add nightly --cron x --every 5m --task echo", "cannot be used with"),
+        ("schedule add nightly --every 5m", "--workflow"),
+        ("schedule add nightly --every 5m --task echo --workflow w.yaml", "cannot be used with"),
+        ("schedule add nightly --every 5m --task echo --missed later", "once"),
     ] {
         let error = parse(line).unwrap_err();
         assert!(error.use_stderr(), "{line}");
@@ -306,7 +337,7 @@ fn completions_know_the_states_and_sources_of_peers() {
 #[test]
 fn the_exit_codes_are_documented_in_the_help() {
     let help = exit_codes_help();
-    assert!(help.contains("  4  the task or tool ran and failed"), "{help}");
+    assert!(help.contains("  4  the task, tool or workflow ran and failed"), "{help}");
     let error = parse("help exit-codes").unwrap_err();
     assert!(error.render().to_string().contains("  7  the node refused"), "{}", error.render());
 }

@@ -63,7 +63,23 @@ impl ServerHandler for FakeNode {
                 tokio::time::sleep(Duration::from_secs(3600)).await;
                 structured(json!({}))
             }
-            name if name.starts_with("p2p_peer_") || name.starts_with("p2p_bootstrap_") => {
+            "p2p_workflow_submit" => structured(
+                json!({"workflow_id": "w", "peer_id": "p", "state": "running", "existing": null, "got": arguments}),
+            ),
+            "p2p_workflow_status" => {
+                let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+                let state = if asked > 2 { "failed" } else { "running" };
+                let error = json!({"code": "tool_failed", "message": "step a: no"});
+                let error = if asked > 2 { error } else { Value::Null };
+                structured(json!({
+                    "workflow_id": "w", "state": state, "version": asked, "steps": [{"id": "a"}], "error": error,
+                    "output": null, "got": arguments,
+                }))
+            }
+            name if ["peer", "bootstrap", "workflow", "schedule"]
+                .iter()
+                .any(|family| name.starts_with(&format!("p2p_{family}_"))) =>
+            {
                 structured(json!({"tool": name, "got": arguments}))
             }
             "p2p_taskqueue_worker_stats" => {
@@ -135,6 +151,78 @@ async fn the_tools_of_membership_are_sent_only_what_was_given() {
     let paired = client.pair(&PairArgs { code: Some("1".into()), ..PairArgs::default() }).await.unwrap();
     assert_eq!(asked(&paired), ("p2p_peer_pair".into(), json!({"code": "1"})));
     assert_eq!(asked(&client.contacts(None).await.unwrap()), ("p2p_bootstrap_list".into(), json!({})));
+}
+
+#[tokio::test]
+async fn the_tools_of_workflows_are_sent_only_what_was_given() {
+    let client = client().await;
+    let asked = |answer: &Answer| (answer.shown("tool"), answer.member("got").0);
+    let run = RunArgs { workflow: json!({"name": "w"}), inputs: Some(json!({"a": 1})), ..RunArgs::default() };
+    let (submitted, answer) = client.submit_run(&run).await.unwrap();
+    assert_eq!((submitted.workflow_id.as_str(), submitted.existing), ("w", None));
+    assert_eq!(answer.member("got").0, json!({"workflow": {"name": "w"}, "inputs": {"a": 1}}));
+    let keyed = RunArgs { idempotency_key: Some("k".into()), allow_unknown_tools: true, ..run };
+    let validated = client.validate_workflow(&keyed).await.unwrap();
+    let expected = json!({"workflow": {"name": "w"}, "inputs": {"a": 1}, "allow_unknown_tools": true});
+    assert_eq!(asked(&validated), ("p2p_workflow_validate".into(), expected));
+    let cancelled = client.cancel_run("w", None, false, None).await.unwrap();
+    assert_eq!(asked(&cancelled), ("p2p_workflow_cancel".into(), json!({"workflow_id": "w"})));
+    let retry = RunControl::Retry(Some("a".into()));
+    let retried = client.control_run("w", &retry, Some("p")).await.unwrap();
+    let expected = json!({"workflow_id": "w", "from_step": "a", "peer": "p"});
+    assert_eq!(asked(&retried), ("p2p_workflow_retry".into(), expected));
+    let signalled = client.signal_run("w", "go", Some(Value::Null), None).await.unwrap();
+    let expected = json!({"workflow_id": "w", "name": "go", "payload": null});
+    assert_eq!(asked(&signalled), ("p2p_workflow_signal".into(), expected));
+    let page = client.run_history("w", Some(7), None, None).await.unwrap();
+    assert_eq!(asked(&page), ("p2p_workflow_history".into(), json!({"workflow_id": "w", "after": 7})));
+    let graph = client.run_dag("w", "dot", None).await.unwrap();
+    assert_eq!(asked(&graph), ("p2p_workflow_get_dag".into(), json!({"workflow_id": "w", "format": "dot"})));
+    let spread =
+        CoordinateArgs { workflow_id: "w".into(), target_peers: Some(Vec::new()), ..Default::default() };
+    let spread = client.coordinate_run(&spread).await.unwrap();
+    assert_eq!(asked(&spread).1, json!({"workflow_id": "w", "target_peers": []}));
+}
+
+#[tokio::test]
+async fn a_schedule_is_sent_its_task_or_the_arguments_of_its_run() {
+    let client = client().await;
+    let asked = |answer: &Answer| (answer.shown("tool"), answer.member("got").0);
+    let run = RunArgs { workflow: json!({"name": "w"}), ..RunArgs::default() };
+    let nightly = ScheduleArgs {
+        name: "n".into(),
+        cron: Some("0 3 * * *".into()),
+        run: Some(run),
+        ..Default::default()
+    };
+    let made = client.add_schedule(&nightly).await.unwrap();
+    let expected = json!({"name": "n", "cron": "0 3 * * *", "workflow": {"name": "w"}});
+    assert_eq!(asked(&made), ("p2p_schedule_create".into(), expected));
+    let paused = client.control_schedule("n", ScheduleControl::Pause, None).await.unwrap();
+    assert_eq!(asked(&paused), ("p2p_schedule_pause".into(), json!({"schedule": "n"})));
+    let all = client.list_schedules(None, None).await.unwrap();
+    assert_eq!(asked(&all), ("p2p_schedule_list".into(), json!({})));
+}
+
+#[tokio::test]
+async fn watching_a_run_asks_for_changes_of_the_version_that_was_seen() {
+    let client = client().await;
+    let mut watcher = RunWatcher::new(&client, "w", None);
+    let mut seen = Vec::new();
+    loop {
+        let Seen::Run(run) = watcher.next().await.unwrap() else { panic!("the node is there") };
+        seen.push(run.json.member("got").0.clone());
+        if run.is_finished() {
+            assert_eq!(run.error.unwrap().code, ErrorCode::ToolFailed);
+            break;
+        }
+    }
+    let expected = [
+        json!({"workflow_id": "w"}),
+        json!({"workflow_id": "w", "wait_s": 20.0, "seen_version": 1}),
+        json!({"workflow_id": "w", "wait_s": 20.0, "seen_version": 2}),
+    ];
+    assert_eq!(seen, expected);
 }
 
 #[tokio::test]

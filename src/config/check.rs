@@ -6,7 +6,7 @@ use super::environment::PREFIX;
 use super::problem::Problem;
 use super::schema::Kind;
 use super::types::{NodeConfig, UpstreamConfig};
-use super::yaml::Data;
+use crate::yaml::Data;
 use meshwork_gateway::OWN_CATEGORIES;
 use meshwork_network::trust::MeshSecret;
 use meshwork_proto::invite::Invitation;

@@ -8,7 +8,7 @@ use super::effective::Source;
 use super::nearest::nearest;
 use super::problem::Problem;
 use super::schema::{Fallback, Key, Kind};
-use super::yaml::{self, Data, Member, Node, Position};
+use crate::yaml::{self, Data, Member, Node, Position};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use super::nearest::nearest;
 use super::problem::{ConfigError, Problem};
 use super::schema::{KEYS, Key};
 use super::types::NodeConfig;
-use super::yaml::{self, Data, Member, Node, Position};
+use crate::yaml::{self, Data, Member, Node, Position};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

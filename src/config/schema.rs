@@ -5,6 +5,7 @@
 
 mod membership;
 mod sections;
+mod workflows;
 
 pub(crate) use sections::{TOOL, UPSTREAM};
 
@@ -165,8 +166,9 @@ const HOURS: Kind = Number { min: 0.0, max: 24.0 * 3650.0 };
 const MEBIBYTES: Kind = Whole { min: 1, max: 1 << 40 };
 
 /// Every key, in the order of the documentation.
-pub(crate) const KEYS: &[Key] =
-    &joined::<{ GENERAL.len() + membership::KEYS.len() + WORK.len() }>(&[GENERAL, membership::KEYS, WORK]);
+pub(crate) const KEYS: &[Key] = &joined::<
+    { GENERAL.len() + membership::KEYS.len() + WORK.len() + workflows::KEYS.len() },
+>(&[GENERAL, membership::KEYS, WORK, workflows::KEYS]);
 
 /// Tables one after another, as one table of `N` keys.
 const fn joined<const N: usize>(tables: &[&[Key]]) -> [Key; N] {

@@ -363,6 +363,19 @@ fn every_default_is_a_valid_value_and_no_variable_stands_for_two_keys() {
     assert_eq!(names.len(), KEYS.len() + short + foreign - twice);
 }
 
+#[test]
+fn limits_of_workflows_are_checked_where_they_stand() {
+    let problems =
+        problems_of("workflows:\n  max_running: 0\n  keep_days: soon\nschedules: {max_count: 3}\n");
+    let expected = [
+        "node.yaml:2:16: workflows.max_running is the number 0: expected a whole number from 1 to 1000000",
+        "node.yaml:3:14: workflows.keep_days is \"soon\": expected a number from 0 to 3650",
+        "node.yaml:4:13: schedules.max_count is no known key",
+    ];
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems.iter().zip(expected).all(|(problem, start)| problem.starts_with(start)), "{problems:?}");
+}
+
 /// The row of the documentation for a key.
 fn row(key: &Key) -> String {
     let default = match key.default {

@@ -4,8 +4,10 @@
 //! is found by the tests.
 
 mod membership;
+mod workflows;
 
 pub(crate) use membership::{BootstrapConfig, DiscoveryConfig, Mdns, PublicIpConfig, ReachConfig};
+pub(crate) use workflows::{SchedulesConfig, WorkflowsConfig};
 
 use meshwork_proto::PeerId;
 use meshwork_proto::invite::Invitation;
@@ -62,6 +64,10 @@ pub(crate) struct NodeConfig {
     pub(crate) executor: ExecutorConfig,
     /// MCP servers whose tools the node offers.
     pub(crate) upstreams: Vec<UpstreamConfig>,
+    /// Runs of workflows.
+    pub(crate) workflows: WorkflowsConfig,
+    /// Schedules of tasks and workflows.
+    pub(crate) schedules: SchedulesConfig,
 }
 
 impl NodeConfig {

@@ -2,17 +2,20 @@
 
 use super::{NodeError, membership};
 use crate::config::{self, Environment, NodeConfig, ToolConfig, UpstreamConfig};
-use meshwork_gateway::{GatewayOptions, HttpOptions, UpstreamOptions};
+use meshwork_gateway::{GatewayOptions, HttpOptions, UpstreamOptions, WorkflowLimits};
 use meshwork_network::NetworkOptions;
 use meshwork_network::trust::{MeshSecret, MeshSecrets, SecretError, Trust};
 use meshwork_proto::Json;
 use meshwork_storage::{Durability, StoreOptions};
 use meshwork_work::executor::{ExecutorOptions, ProcessTool};
 use meshwork_work::queue::QueueOptions;
+use meshwork_work::schedule::ScheduleOptions;
+use meshwork_work::workflow::WorkflowOptions;
 use std::path::PathBuf;
 use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
+const DAY_S: f64 = 24.0 * 3600.0;
 
 pub(super) fn store(config: &NodeConfig) -> StoreOptions {
     let store = &config.store;
@@ -96,6 +99,30 @@ pub(super) fn queue(config: &NodeConfig) -> QueueOptions {
     }
 }
 
+pub(super) fn workflows(config: &NodeConfig) -> WorkflowOptions {
+    let workflows = &config.workflows;
+    WorkflowOptions {
+        max_running: workflows.max_running,
+        max_unfinished: workflows.max_unfinished,
+        max_in_flight: workflows.max_in_flight,
+        max_steps: workflows.max_steps,
+        max_items: workflows.max_items,
+        max_depth: workflows.max_depth,
+        max_definition_bytes: workflows.definition_bytes,
+        max_inputs_bytes: workflows.inputs_bytes,
+        max_output_bytes: workflows.output_bytes,
+        retention_s: workflows.keep_days * DAY_S,
+        max_finished: workflows.keep_runs,
+        pure_retention_s: workflows.pure_days * DAY_S,
+        max_pure: workflows.pure_results,
+        ..WorkflowOptions::default()
+    }
+}
+
+pub(super) fn schedules(config: &NodeConfig) -> ScheduleOptions {
+    ScheduleOptions { max_schedules: config.schedules.max, ..ScheduleOptions::default() }
+}
+
 pub(super) fn executor(config: &NodeConfig) -> ExecutorOptions {
     ExecutorOptions {
         slots: config.executor.slots,
@@ -137,6 +164,10 @@ pub(super) fn gateway(config: &NodeConfig, environment: &Environment) -> Gateway
     http.allowed_origins.extend(config.server.allowed_origins.iter().cloned());
     GatewayOptions {
         http,
+        workflows: WorkflowLimits {
+            definition_bytes: config.workflows.definition_bytes,
+            inputs_bytes: config.workflows.inputs_bytes,
+        },
         upstreams: config.upstreams.iter().map(upstream).collect(),
         base_env: INHERITED
             .iter()

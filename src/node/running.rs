@@ -7,7 +7,7 @@ use super::http::{self, HttpServers};
 use super::ready::ReadyLine;
 use super::signals::StopSignals;
 use super::wiring::{self, Parts};
-use super::{NodeError, logging};
+use super::{NodeError, logging, workflows};
 use crate::config::{Effective, Environment, NodeConfig, NodeFile};
 use crate::output::{Failure, Output};
 use meshwork_kit::{Events, GiveUp, SupervisionChange, SupervisionEvent};
@@ -30,7 +30,7 @@ const SIGNAL_DRAIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Saying goodbye, and taking entries out of registries, takes at most so long.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
-/// Longest that reading the queue from disk may take.
+/// Longest that reading tasks, and runs of workflows, from disk may take.
 const LOAD_WITHIN: Duration = Duration::from_secs(600);
 
 /// Runs a node until it is told to stop, and writes the ready line; with `stdio`, serves MCP on standard input and output
@@ -152,16 +152,18 @@ impl Node {
         Ok(Self { ground, parts, http, phase, local })
     }
 
-    /// Waits until the queue has read what is on disk: a million tasks take seconds.
+    /// Waits until queue, coordinator and scheduler have read what is on disk: a million tasks take seconds.
     async fn loaded(&self) -> Result<(), NodeError> {
         let stats = By { caller: Caller::Local, op: Stats { detail: false } };
         match self.parts.ports.queue.stats.ask(stats, LOAD_WITHIN).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(NodeError::of(error)),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(NodeError::of(error)),
             Err(error) => {
-                Err(NodeError::new(error.code(), format!("the queue did not load its tasks: {error}")))
+                let message = format!("the queue did not load its tasks: {error}");
+                return Err(NodeError::new(error.code(), message));
             }
         }
+        workflows::loaded(&self.parts.ports, LOAD_WITHIN).await
     }
 
     /// Marks the node ready and says so in its data directory.

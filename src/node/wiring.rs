@@ -2,7 +2,7 @@
 
 use super::ground::Ground;
 use super::{NodeError, contacts, describe, shutdown};
-use super::{membership, options, secrets};
+use super::{membership, options, secrets, workflows};
 use crate::config::{Environment, NodeConfig};
 use meshwork_gateway::{
     ArtifactPorts, DiscoveryPorts as GatewayDiscovery, ExecutorPorts as GatewayExecutor, Gateway,
@@ -14,12 +14,15 @@ use meshwork_peers::bootstrap::{self, BootstrapDeps, BootstrapPorts, BootstrapSe
 use meshwork_peers::discovery::{self, DiscoveryDeps, DiscoveryPorts, DiscoverySeed};
 use meshwork_peers::public_ip;
 use meshwork_peers::reaper::{self, ReaperDeps};
+use meshwork_proto::Json;
 use meshwork_proto::bootstrap::{GetPublicIp, PublicIp};
 use meshwork_proto::discovery::DescribeNode;
 use meshwork_proto::node::Shutdown;
 use meshwork_proto::transport::{ConsiderAddresses, GetReach, Reach};
 use meshwork_work::executor::{self, ExecutorDeps, ExecutorPorts, ExecutorSeed};
 use meshwork_work::queue::{self, QueueDeps, QueuePorts, QueueSeed};
+use meshwork_work::schedule::{self, SchedulePorts, ScheduleSeed};
+use meshwork_work::workflow::{self, WorkflowPorts, WorkflowSeed};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,8 @@ const CONSIDER_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Ports {
     pub(super) network: NetworkPorts,
     pub(super) queue: QueuePorts,
+    pub(super) workflow: WorkflowPorts,
+    pub(super) schedule: SchedulePorts,
     pub(super) executor: ExecutorPorts,
     pub(super) discovery: DiscoveryPorts,
     pub(super) bootstrap: BootstrapPorts,
@@ -45,6 +50,8 @@ pub(super) struct Ports {
 struct Seeds {
     network: NetworkSeed,
     queue: QueueSeed,
+    workflow: WorkflowSeed,
+    schedule: ScheduleSeed,
     executor: ExecutorSeed,
     discovery: DiscoverySeed,
     bootstrap: BootstrapSeed,
@@ -67,6 +74,8 @@ pub(super) async fn start(
 ) -> Result<Parts, NodeError> {
     let (ports, seeds) = prepare(ground, config, environment)?;
     start_queue(ground, &ports, seeds.queue)?;
+    workflows::start_coordinator(ground, &ports, seeds.workflow)?;
+    workflows::start_scheduler(ground, &ports, seeds.schedule)?;
     start_executor(ground, config, &ports, seeds.executor)?;
     start_discovery(ground, config, environment, &ports, seeds.discovery)?;
     let network = start_network(ground, &ports, seeds.network).await?;
@@ -89,6 +98,8 @@ fn prepare(
     let (network, network_seed) =
         meshwork_network::prepare(ground.identity.clone(), trust, options::network(config, environment));
     let (queue, queue_seed) = queue::prepare(options::queue(config)).map_err(NodeError::of)?;
+    let (workflow, workflow_seed) = workflow::prepare(options::workflows(config)).map_err(NodeError::of)?;
+    let (schedule, schedule_seed) = schedule::prepare(options::schedules(config)).map_err(NodeError::of)?;
     let (executor, executor_seed) = executor::prepare(options::executor(config)).map_err(NodeError::of)?;
     let (discovery, discovery_seed) = discovery::prepare();
     let (bootstrap, bootstrap_seed) = bootstrap::prepare();
@@ -96,10 +107,12 @@ fn prepare(
         meshwork_gateway::prepare(options::gateway(config, environment), &ground.registry)
             .map_err(NodeError::of)?;
     Ok((
-        Ports { network, queue, executor, discovery, bootstrap, gateway },
+        Ports { network, queue, workflow, schedule, executor, discovery, bootstrap, gateway },
         Seeds {
             network: network_seed,
             queue: queue_seed,
+            workflow: workflow_seed,
+            schedule: schedule_seed,
             executor: executor_seed,
             discovery: discovery_seed,
             bootstrap: bootstrap_seed,
@@ -120,6 +133,7 @@ fn start_queue(ground: &Ground, ports: &Ports, seed: QueueSeed) -> Result<(), No
         local_peer: ground.peer_id.clone(),
         stop_local: ports.executor.stop.clone(),
         call_peer: ports.network.call.clone(),
+        ended: ports.workflow.ended.clone(),
         seed: rand::random(),
     };
     seed.start(&ground.supervision, &ground.registry, deps).map_err(NodeError::internal)?;
@@ -255,6 +269,8 @@ fn start_gateway(
             advertised: discovery.advertised.clone(),
         },
         membership: membership_ports(ground, config, ports, network),
+        workflows: workflows::for_gateway(ports),
+        schedules: workflows::schedules_for_gateway(ports),
         artifacts: ArtifactPorts {
             put: store.put_artifact.clone(),
             read: store.read_artifact.clone(),
@@ -264,7 +280,12 @@ fn start_gateway(
         fetch: ports.network.fetch.clone(),
         shutdown: shutdown::serve(&ground.runtime, executor.slots.clone(), shutdowns),
     };
-    seed.start(GatewayDeps { node, local_peer: ground.peer_id.clone() }, &ground.supervision)
+    let deps = GatewayDeps {
+        node,
+        local_peer: ground.peer_id.clone(),
+        workflow_schema: Json::from_value(&workflow::schema()),
+    };
+    seed.start(deps, &ground.supervision)
 }
 
 fn membership_ports(

@@ -10,15 +10,15 @@ pub(crate) enum Exit {
     Ok = 0,
     /// It could not.
     Failed = 1,
-    /// The command line, an argument or the configuration is wrong.
+    /// The command line, an argument, the configuration or a workflow is wrong.
     Usage = 2,
     /// The node, or the peer that was addressed, cannot be reached.
     Unreachable = 3,
-    /// The task (or tool) ran and failed, or was cancelled.
+    /// The task, tool or workflow ran and failed, or was cancelled.
     TaskFailed = 4,
     /// The time that was allowed is over.
     Timeout = 5,
-    /// No such task, tool, peer or artifact.
+    /// No such task, tool, peer, artifact, run of a workflow or schedule.
     NotFound = 6,
     /// The node refused: forbidden, or not admitted.
     Refused = 7,
@@ -28,11 +28,11 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: [(Exit, &str); 8] = [
     (Exit::Ok, "done"),
     (Exit::Failed, "the operation failed (the code in the message says why)"),
-    (Exit::Usage, "wrong command line, argument or configuration"),
+    (Exit::Usage, "wrong command line, argument, configuration or workflow"),
     (Exit::Unreachable, "the node, or the peer given with --peer, cannot be reached"),
-    (Exit::TaskFailed, "the task or tool ran and failed, or was cancelled"),
+    (Exit::TaskFailed, "the task, tool or workflow ran and failed, or was cancelled"),
     (Exit::Timeout, "the time that was allowed is over"),
-    (Exit::NotFound, "no such task, tool, peer or artifact"),
+    (Exit::NotFound, "no such task, tool, peer, artifact, run of a workflow or schedule"),
     (Exit::Refused, "the node refused: forbidden, or not admitted"),
 ];
 
@@ -48,7 +48,7 @@ impl Exit {
     pub(crate) const fn for_code(code: ErrorCode) -> Self {
         use ErrorCode as C;
         match code {
-            C::InvalidArgument | C::InvalidJson | C::Config => Self::Usage,
+            C::InvalidArgument | C::InvalidJson | C::InvalidWorkflow | C::Config => Self::Usage,
             C::Unavailable | C::Unreachable => Self::Unreachable,
             C::ToolFailed
             | C::ToolCrashed
@@ -58,7 +58,12 @@ impl Exit {
             | C::Expired
             | C::LeaseLost => Self::TaskFailed,
             C::Timeout => Self::Timeout,
-            C::UnknownTask | C::UnknownTool | C::UnknownPeer | C::UnknownArtifact => Self::NotFound,
+            C::UnknownTask
+            | C::UnknownTool
+            | C::UnknownPeer
+            | C::UnknownArtifact
+            | C::UnknownWorkflow
+            | C::UnknownSchedule => Self::NotFound,
             C::Forbidden | C::NotAdmitted => Self::Refused,
             _ => Self::Failed,
         }

@@ -21,6 +21,14 @@ pub(crate) fn age(at: f64, now: f64) -> String {
     if now < at { "now".into() } else { format!("{} ago", duration(now - at)) }
 }
 
+/// Hours, minutes and seconds of UTC of a point in time in seconds since the Unix epoch.
+#[must_use]
+pub(crate) fn time_of_day(at: f64) -> String {
+    let seconds = if at.is_finite() { at.rem_euclid(86_400.0).floor() } else { 0.0 };
+    let (hours, minutes) = ((seconds / 3600.0).floor(), (seconds / 60.0).floor() % 60.0);
+    format!("{hours:02.0}:{minutes:02.0}:{:02.0}", seconds % 60.0)
+}
+
 /// A size in bytes.
 #[must_use]
 pub(crate) fn bytes(count: u64) -> String {
@@ -77,6 +85,7 @@ mod tests {
         assert_eq!([0, 1, 2].map(|count| counted(count, "task")), ["0 tasks", "1 task", "2 tasks"]);
         assert_eq!(age(100.0, 160.0), "60 s ago");
         assert_eq!(age(100.0, 90.0), "now");
+        assert_eq!(time_of_day(86_400.0 + 3661.9), "01:01:01");
         let sizes =
             [(12, "12 B"), (2048, "2.0 KiB"), (300 * 1024 * 1024, "300 MiB"), (u64::MAX, "16777216 TiB")];
         for (count, text) in sizes {

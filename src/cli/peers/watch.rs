@@ -3,7 +3,7 @@
 use super::list;
 use crate::cli::input;
 use crate::client::{Answer, NodeClient, PeerFilter};
-use crate::output::{Failure, Output};
+use crate::output::{Failure, Output, time_of_day};
 use meshwork_kit::Clock;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -206,17 +206,11 @@ fn as_text(change: &Change, now_ms: u64) -> String {
     let address: String = change.address.chars().filter(|letter| !letter.is_control()).collect();
     let line = format!(
         "{}  {:<7}  {}  {state}  {address}",
-        time_of_day(now_ms),
+        time_of_day(now_ms as f64 / 1e3),
         change.event.as_str(),
         change.peer,
     );
     line.trim_end().to_owned()
-}
-
-/// Hours, minutes and seconds of UTC.
-fn time_of_day(unix_ms: u64) -> String {
-    let seconds = unix_ms / 1000 % 86_400;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 #[cfg(test)]
@@ -273,6 +267,5 @@ mod tests {
             "time": 1.5, "event": "here", "peer_id": "a", "state": "known", "was": null, "address": "/ip4/192.0.2.7/tcp/1",
         });
         assert_eq!(read, expected);
-        assert_eq!(time_of_day(86_400_000 + 3_661_000), "01:01:01");
     }
 }

@@ -1,10 +1,10 @@
 //! `task cancel`, `task retry` and `task update`.
 
 use crate::cli::input;
-use crate::client::{Answer, ClientError, NodeClient, UpdateArgs};
+use crate::cli::many::{Many, Says};
+use crate::client::{Answer, NodeClient, UpdateArgs};
 use crate::output::{Failure, Output};
-use meshwork_proto::Coded;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Arguments of `task update`.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -74,7 +74,7 @@ pub(super) async fn cancel(
     peer: Option<&str>,
     output: Output,
 ) -> Result<(), Failure> {
-    let mut all = Many::new(output, ids.len());
+    let mut all = Many::new(output, "task_id", Says::Member("status"), ids.len());
     for id in ids {
         all.done(id, client.cancel(id, reason, peer).await)?;
     }
@@ -88,61 +88,9 @@ pub(super) async fn retry(
     peer: Option<&str>,
     output: Output,
 ) -> Result<(), Failure> {
-    let mut all = Many::new(output, ids.len());
+    let mut all = Many::new(output, "task_id", Says::Member("status"), ids.len());
     for id in ids {
         all.done(id, client.resubmit(id, delay, peer).await)?;
     }
     all.end()
-}
-
-/// The same done to several tasks: one that fails does not keep the others from being done.
-struct Many {
-    output: Output,
-    answers: Vec<Value>,
-    failures: Vec<Failure>,
-    count: usize,
-}
-
-impl Many {
-    fn new(output: Output, count: usize) -> Self {
-        Self { output, answers: Vec::new(), failures: Vec::new(), count }
-    }
-
-    fn done(&mut self, id: &str, answer: Result<Answer, ClientError>) -> Result<(), Failure> {
-        match answer {
-            Ok(answer) if self.output.is_json() => self.answers.push(answer.0),
-            Ok(answer) => self.output.line(format!("{id} {}", answer.shown("status")))?,
-            // Without a node the others fail in the same way.
-            Err(error) if error.is_absence() => return Err(error.into()),
-            Err(error) => {
-                self.answers.push(
-                    json!({"task_id": id, "error": {"code": error.code(), "message": error.to_string()}}),
-                );
-                if self.count > 1 {
-                    self.output.note(format!("{id}: {error} ({})", error.code()));
-                }
-                self.failures.push(error.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// One task gives its own answer and error, several give a list and the first error's exit code.
-    fn end(self) -> Result<(), Failure> {
-        let Self { output, mut answers, mut failures, count } = self;
-        if count == 1 {
-            return match failures.pop() {
-                Some(failure) => Err(failure),
-                None if output.is_json() => output.json(&answers.pop()),
-                None => Ok(()),
-            };
-        }
-        if output.is_json() {
-            output.json(&answers)?;
-        }
-        match failures.first() {
-            Some(failure) => Err(Failure::Shown(failure.exit())),
-            None => Ok(()),
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! YAML with positions: a tree in which each key and each value knows its line and column.
 //!
-//! The rest of the configuration works on this tree, so that a wrong value is reported where it stands, whatever it
-//! is, together with all the others. Only the syntax itself stops at its first error.
+//! Configurations and workflows are read into this tree, so that a wrong value is reported where it stands, whatever it
+//! is, together with all the others. Only the syntax itself stops at its first error. Aliases and depth are bounded by
+//! the parser.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::DuplicateKeyPolicy;
@@ -9,11 +10,14 @@ use serde_saphyr::{Location, Spanned};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Most parts of a document that may come from aliases (`*name`): a few lines can stand for any number of them.
+const MAX_REPEATED: usize = 100_000;
+
 /// A place in a text; line and column from 1, both 0 when the text is no file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Position {
-    pub(super) line: u64,
-    pub(super) column: u64,
+pub(crate) struct Position {
+    pub(crate) line: u64,
+    pub(crate) column: u64,
 }
 
 impl From<Location> for Position {
@@ -24,14 +28,14 @@ impl From<Location> for Position {
 
 /// A value with its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) at: Position,
-    pub(super) data: Data,
+pub(crate) struct Node {
+    pub(crate) at: Position,
+    pub(crate) data: Data,
 }
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Data {
+pub(crate) enum Data {
     Null,
     Bool(bool),
     Whole(i128),
@@ -43,22 +47,22 @@ pub(super) enum Data {
 
 /// A member of a mapping.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Member {
-    pub(super) key: String,
-    pub(super) at: Position,
-    pub(super) value: Node,
+pub(crate) struct Member {
+    pub(crate) key: String,
+    pub(crate) at: Position,
+    pub(crate) value: Node,
 }
 
 /// Text that is no YAML, or gives a key twice.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct SyntaxError {
-    pub(super) at: Position,
+pub(crate) struct SyntaxError {
+    pub(crate) at: Position,
     /// A sentence about the text, without a subject: "is no YAML: ...".
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// Parses one document; an empty one is null.
-pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
+pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
     if text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Node { at: Position::default(), data: Data::Null });
     }
@@ -69,6 +73,7 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     options.with_snippet = false;
     // Ours to refuse: we know where both of them stand.
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
+    options.alias_limits.max_total_replayed_events = MAX_REPEATED;
     let root = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let error = error.without_snippet();
         let at = error.location().map(Position::from).unwrap_or_default();
@@ -112,12 +117,12 @@ fn without_place(message: &str) -> String {
 
 impl Node {
     /// A value that stands in no file.
-    pub(super) const fn anywhere(data: Data) -> Self {
+    pub(crate) const fn anywhere(data: Data) -> Self {
         Self { at: Position { line: 0, column: 0 }, data }
     }
 
     /// What kind of value it is, as a person says it.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.data {
             Data::Null => "nothing".into(),
             Data::Bool(value) => format!("{value}"),
