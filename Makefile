@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ARGS ?=
 
-.PHONY: help run test demo bench build check fmt prepare clients interop
+.PHONY: help run test demo bench build check fmt prepare clients interop examples
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ clients: build ## Other people's MCP clients (npm Inspector, Python mcp) against
 
 interop: build ## Other people's libp2p nodes (js-libp2p, py-libp2p) against a real node
 	@scripts/interop.sh
+
+examples: build ## The example workflow with MCP servers of others (PyPI, npm) against a real node
+	@scripts/examples.sh
 
 fmt: ## Format the code
 	@scripts/cargo.sh fmt --all
