@@ -50,6 +50,10 @@ pub(super) struct Shared {
 }
 
 /// A message that is taken up now, or came while the state was loaded.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a message is moved a few times; boxing would cost an allocation each"
+)]
 #[derive(Debug)]
 pub(super) enum Deferred {
     Op(Held, Caller, Op),

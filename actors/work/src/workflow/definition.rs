@@ -59,7 +59,6 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Workflow {
     pub(crate) name: String,
-    pub(crate) description: Option<String>,
     /// Most milliseconds of a run.
     pub(crate) timeout_ms: Option<u64>,
     /// Most tasks in flight of a run; none = the node's limit.

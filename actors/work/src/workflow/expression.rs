@@ -138,26 +138,11 @@ impl Expression {
         }
     }
 
-    /// Its value, within the largest budget.
+    /// Whether it holds; takes from a budget, and what is left of that can be spent on.
     ///
     /// # Errors
-    /// When it has none: a member is missing, types do not fit, or it is too much work.
-    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, EvalError> {
-        self.value(scope, &mut Budget::full()).map(Cow::into_owned)
-    }
-
-    /// Whether it holds, within the largest budget.
-    ///
-    /// # Errors
-    /// As [`Expression::evaluate`], and when it gives something else than true or false.
-    pub(crate) fn test(&self, scope: &Scope<'_>) -> Result<bool, EvalError> {
-        self.test_within(scope, &mut Budget::full())
-    }
-
-    /// As [`Expression::test`], taking from a budget; what is left of it can be spent on.
-    ///
-    /// # Errors
-    /// As [`Expression::test`].
+    /// When it has no value (a member is missing, types do not fit, it is too much work), or another one than true and
+    /// false.
     pub(crate) fn test_within(&self, scope: &Scope<'_>, budget: &mut Budget) -> Result<bool, EvalError> {
         let value = self.value(scope, budget)?;
         value.as_bool().ok_or_else(|| {

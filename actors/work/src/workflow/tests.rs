@@ -6,6 +6,7 @@ mod basics;
 pub(super) mod bench;
 mod control;
 pub(super) mod disk;
+mod durable;
 mod failures;
 pub(super) mod fake_queue;
 mod model;

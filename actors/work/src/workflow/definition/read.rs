@@ -83,7 +83,6 @@ impl Written<'_> {
 #[derive(Default)]
 struct Head {
     name: String,
-    description: Option<String>,
     timeout_ms: Option<u64>,
     max_parallel: Option<u32>,
     on_failure: OnFailure,
@@ -130,7 +129,6 @@ fn long<'d>(document: &'d Value, library: &Library<'d, '_>, problems: &mut Probl
     }?;
     let head = Head {
         name: head.name.unwrap_or_default(),
-        description: head.description,
         timeout_ms: head.timeout_s.map(|time| time.ms),
         max_parallel: head.max_parallel,
         on_failure: on_failure(head.on_failure).unwrap_or_default(),
@@ -163,7 +161,7 @@ fn short<'d>(document: &'d Value, library: &Library<'d, '_>, problems: &mut Prob
         Some(task.into_step(index))
     })?;
     let timeout_ms = head.timeout_s.map(|time| time.ms);
-    let head = Head { name, description: head.description, timeout_ms, ..Head::default() };
+    let head = Head { name, timeout_ms, ..Head::default() };
     build(head, written, library, problems)
 }
 
@@ -256,8 +254,8 @@ fn build<'d>(
     }
     graph::link(&mut steps, needs);
     let output = output.map_or_else(|| OutputRule::Steps(ends(&steps)), OutputRule::Template);
-    let Head { name, description, timeout_ms, max_parallel, inputs, .. } = head;
-    Some(Workflow { name, description, timeout_ms, max_parallel, inputs, steps, order, output })
+    let Head { name, timeout_ms, max_parallel, inputs, .. } = head;
+    Some(Workflow { name, timeout_ms, max_parallel, inputs, steps, order, output })
 }
 
 /// Steps by id; ids that are missing, wrong or used twice are told.

@@ -56,11 +56,6 @@ impl Template {
         Self { node, needs: reader.needs }
     }
 
-    /// A template without expressions.
-    pub(crate) fn constant_of(value: Value) -> Self {
-        Self { node: Node::Constant(value), needs: Needs::default() }
-    }
-
     /// Which documents it reads.
     pub(crate) fn needs(&self) -> &Needs {
         &self.needs
@@ -79,18 +74,10 @@ impl Template {
         &self.node
     }
 
-    /// Its value, within the largest budget.
+    /// Its value; takes from a budget, and what is left of that can be spent on.
     ///
     /// # Errors
     /// That of the first expression that gives none.
-    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, EvalError> {
-        self.evaluate_within(scope, &mut Budget::full())
-    }
-
-    /// As [`Template::evaluate`], taking from a budget; what is left of it can be spent on.
-    ///
-    /// # Errors
-    /// As [`Template::evaluate`].
     pub(crate) fn evaluate_within(&self, scope: &Scope<'_>, budget: &mut Budget) -> Result<Value, EvalError> {
         self.node.evaluate(scope, budget)
     }

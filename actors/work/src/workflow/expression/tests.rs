@@ -8,10 +8,31 @@ mod templates;
 
 pub(crate) use paths::any_json;
 
-use super::{Expression, Names, Reading, RunFacts, Scope, StepIx, StepOutcome, StepOutputs, Template};
+use super::{
+    Budget, EvalError, Expression, Names, Reading, RunFacts, Scope, StepIx, StepOutcome, StepOutputs,
+    Template,
+};
 use meshwork_proto::{ErrorCode, MeshError, RunId, UnixMillis};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+
+/// With all that there is to spend.
+impl Expression {
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, EvalError> {
+        self.value(scope, &mut Budget::full()).map(Cow::into_owned)
+    }
+
+    pub(crate) fn test(&self, scope: &Scope<'_>) -> Result<bool, EvalError> {
+        self.test_within(scope, &mut Budget::full())
+    }
+}
+
+impl Template {
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, EvalError> {
+        self.evaluate_within(scope, &mut Budget::full())
+    }
+}
 
 /// A run with three steps: `done` has an output, `skipped` has none, `failed` has an error.
 pub(super) struct World {

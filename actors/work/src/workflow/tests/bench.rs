@@ -1,19 +1,16 @@
 //! Drives the state machine for stories: carries effects out against a [`Disk`] and a [`FakeQueue`], one after the other,
 //! or in whatever order the story wants.
 
+mod world;
+
 use super::disk::Disk;
 use super::fake_queue::FakeQueue;
-use crate::workflow::definition::{Limits, Workflow};
-use crate::workflow::evaluate::{Documents, Evaluated, Outcome, Trouble, evaluate};
-use crate::workflow::expression::Budget;
-use crate::workflow::logic::doc::Doc;
-use crate::workflow::logic::pure::digest;
+use crate::workflow::definition::Workflow;
 use crate::workflow::logic::{
-    Answer, CheckId, Checked, CommitId, Coordinator, Effect, FlightId, HandOver, Op, Prepare, Prepared,
-    ReadId, ReadPlan, Refused, Setup, StepDoc, SubCall, SubSubmit, SubmitTask, Ticket, Turn, Wanted,
+    Answer, CheckId, CommitId, Coordinator, Effect, FlightId, HandOver, Op, Prepare, ReadId, ReadPlan,
+    Refused, Setup, SubCall, SubSubmit, SubmitTask, Ticket, Turn,
 };
 use crate::workflow::options::WorkflowOptions;
-use crate::workflow::records::{HeaderRecord, PureRecord, pure_key, read};
 use meshwork_proto::canonical::to_canonical;
 use meshwork_proto::store::{Acknowledge, Admission, StoreError, WriteOp};
 use meshwork_proto::task::Payload;
@@ -166,29 +163,6 @@ impl Bench {
         self.turn(|state, turn| state.loaded(turn));
     }
 
-    pub(crate) fn stored(&mut self, id: RunId) -> Option<crate::workflow::logic::Stored> {
-        let header = self.disk.header(id)?;
-        let workflow = self.compile(&header);
-        self.disk.stored(id, |_| workflow)
-    }
-
-    fn compile(&mut self, header: &HeaderRecord) -> Arc<Workflow> {
-        let document = self.disk.payload(&header.definition);
-        self.workflow(&document).unwrap()
-    }
-
-    pub(crate) fn workflow(&mut self, document: &Json) -> Result<Arc<Workflow>, WorkflowError> {
-        let cid = Cid::of(document.bytes());
-        if let Some(workflow) = self.definitions.get(&cid) {
-            return Ok(Arc::clone(workflow));
-        }
-        let parsed =
-            Workflow::parse(&document.to_value(), &Limits::default()).map_err(WorkflowError::Invalid)?;
-        let workflow = Arc::new(parsed);
-        self.definitions.insert(cid, Arc::clone(&workflow));
-        Ok(workflow)
-    }
-
     /// One call of the state machine, and what follows from it.
     pub(crate) fn turn(&mut self, call: impl FnOnce(&mut Coordinator, &mut Turn<'_>)) {
         self.one_turn(call);
@@ -306,72 +280,6 @@ impl Bench {
     pub(crate) fn tell(&mut self, task: TaskId) {
         if let Some(ended) = self.queue.end_of(task) {
             self.pending.push_back(Pending::Ended(ended));
-        }
-    }
-
-    fn check(&mut self, what: &SubSubmit) -> Result<Checked, WorkflowError> {
-        let document = self.disk.payload(&what.submit.definition);
-        let workflow = self.workflow(&document)?;
-        let given = match what.read {
-            Some((run, seq)) => self.disk.document(run, &Doc::Event { seq, len: 0 }),
-            None => self.disk.payload(&what.submit.inputs).to_value(),
-        };
-        let filled = workflow.fill_inputs(&given).map_err(WorkflowError::Invalid)?;
-        let bytes = canonical(&filled);
-        let inputs_cid = Cid::of(bytes.bytes());
-        Ok(Checked { workflow, inputs: self.disk.keep(bytes.bytes().clone()), inputs_cid })
-    }
-
-    fn prepare(&mut self, prepare: &Prepare) -> Prepared {
-        if let Wanted::Gather(ends) = &prepare.wanted {
-            let results = ends.iter().map(|seq| match seq {
-                0 => Value::Null,
-                seq => self.disk.document(prepare.run, &Doc::Event { seq: *seq, len: 0 }),
-            });
-            let list = canonical(&Value::Array(results.collect()));
-            let output_cid = Cid::of(list.bytes());
-            return Prepared::Output { output: self.disk.keep(list.bytes().clone()), output_cid };
-        }
-        let value = |doc: &Doc| Arc::new(self.disk.document(prepare.run, doc));
-        let mut documents = Documents {
-            inputs: prepare.inputs.as_ref().map(value),
-            items: prepare.items.as_ref().map(value),
-            ..Documents::default()
-        };
-        for (step, doc) in &prepare.steps {
-            let outcome = match doc {
-                StepDoc::Output(doc) => Outcome::Output(value(doc)),
-                StepDoc::Nothing => Outcome::Nothing,
-                StepDoc::Failed(error) => Outcome::Failed(error.clone()),
-            };
-            documents.steps.insert(*step, outcome);
-        }
-        match evaluate(prepare, &documents, Budget::full(), self.options.max_output_bytes) {
-            Ok(evaluated) => self.prepared(prepare, evaluated),
-            Err(Trouble::Failed(error)) => Prepared::Failed(error),
-            Err(Trouble::TooMuch) => panic!("stories evaluate little"),
-        }
-    }
-
-    fn prepared(&mut self, prepare: &Prepare, evaluated: Evaluated) -> Prepared {
-        match evaluated {
-            Evaluated::Skip => Prepared::Skip,
-            Evaluated::Wait(until) => Prepared::Wait { until },
-            Evaluated::Items(count, items) => Prepared::Items { count, items: self.disk.keep(items) },
-            Evaluated::Output(output, output_cid) => {
-                Prepared::Output { output: self.disk.keep(output), output_cid }
-            }
-            Evaluated::Input(input, input_cid) => {
-                let step = &prepare.workflow.steps[prepare.unit.step as usize];
-                if let crate::workflow::definition::Action::Task(task) = &step.action
-                    && step.pure
-                    && let Some(value) = self.disk.get(&pure_key(&digest(step, task, &input_cid)))
-                {
-                    let PureRecord { output, output_cid, .. } = read(&value).unwrap();
-                    return Prepared::Cached { output, output_cid };
-                }
-                Prepared::Input { input: self.disk.keep(input), input_cid }
-            }
         }
     }
 

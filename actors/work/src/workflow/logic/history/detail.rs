@@ -9,32 +9,27 @@ use serde_json::{Map, Value, json};
 pub(super) fn of(record: &EventRecord) -> Value {
     let mut members = Map::new();
     members.insert("epoch".into(), record.epoch.into());
-    add(&mut members, &record.event);
-    Value::Object(members)
-}
-
-fn add(members: &mut Map<String, Value>, event: &Event) {
     let mut set = |name: &str, value: Value| {
         if !value.is_null() {
             members.insert(name.to_owned(), value);
         }
     };
+    if !unit(&mut set, &record.event) {
+        run(&mut set, &record.event);
+    }
+    Value::Object(members)
+}
+
+/// What happened to a step or an item; false for anything else.
+fn unit(set: &mut impl FnMut(&str, Value), event: &Event) -> bool {
     match event {
-        Event::Submitted | Event::Started | Event::Skipped { .. } => {}
-        Event::Withdrawn { .. } | Event::Dropped { .. } => {}
-        Event::Paused { by } | Event::Resumed { by } | Event::Retried { by, .. } => {
-            set("by", peer(by.as_ref()))
-        }
-        Event::Spread { peers, by } => {
-            set("peers", peers.iter().map(PeerId::as_str).collect());
-            set("by", peer(by.as_ref()));
-        }
+        Event::Skipped { .. } | Event::Withdrawn { .. } | Event::Dropped { .. } => {}
         Event::Items { count, items, .. } => {
             set("count", (*count).into());
             set("items", document(items));
         }
         Event::TaskBegun { input, .. } | Event::UndoBegun { input, .. } => {
-            set("input", input_of(input.as_ref()))
+            set("input", input_of(input.as_ref()));
         }
         Event::SubBegun { peer: at, inputs, .. } => {
             set("peer", at.as_str().into());
@@ -46,14 +41,29 @@ fn add(members: &mut Map<String, Value>, event: &Event) {
             set("output", document(output));
             set("output_cid", output_cid.to_string().into());
             set("how", how_name(*how).into());
-            by_whom(&mut set, ended);
+            by_whom(set, ended);
         }
         Event::Failed { error, retry_at, ended, .. } | Event::UndoFailed { error, retry_at, ended, .. } => {
             set("error", error_of(error));
             set("retry_at_ms", json!(retry_at.map(|at| at.0)));
-            by_whom(&mut set, ended);
+            by_whom(set, ended);
         }
-        Event::Undone { ended, .. } => by_whom(&mut set, ended),
+        Event::Undone { ended, .. } => by_whom(set, ended),
+        _ => return false,
+    }
+    true
+}
+
+/// What happened to the run.
+fn run(set: &mut impl FnMut(&str, Value), event: &Event) {
+    match event {
+        Event::Paused { by } | Event::Resumed { by } | Event::Retried { by, .. } => {
+            set("by", peer(by.as_ref()))
+        }
+        Event::Spread { peers, by } => {
+            set("peers", peers.iter().map(PeerId::as_str).collect());
+            set("by", peer(by.as_ref()));
+        }
         Event::Signal { name, payload, by } => {
             set("name", name.as_str().into());
             set("payload", payload.to_value());
@@ -83,15 +93,12 @@ fn add(members: &mut Map<String, Value>, event: &Event) {
             set("error", error_of(error));
             set("next_epoch", (*epoch).into());
         }
-        Event::Moved { to, epoch } => {
-            set("to", to.as_str().into());
+        Event::Moved { to: other, epoch } | Event::TakenOver { from: other, epoch } => {
+            set("peer", other.as_str().into());
             set("next_epoch", (*epoch).into());
         }
-        Event::TakenOver { from, epoch } => {
-            set("from", from.as_str().into());
-            set("next_epoch", (*epoch).into());
-        }
-        Event::ParentMoved { peer: to } => set("to", to.as_str().into()),
+        Event::ParentMoved { peer: to } => set("peer", to.as_str().into()),
+        _ => {}
     }
 }
 
