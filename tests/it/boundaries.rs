@@ -62,6 +62,7 @@ fn each_heavy_library_is_named_only_where_the_architecture_says() {
         ("octocrab", &["meshwork-peers"]),
         ("bincode", &["meshwork-proto"]),
         ("landlock", &["meshwork-work"]),
+        ("cel", &["meshwork-work"]),
         // The command line is an MCP client of the node.
         ("rmcp", &["meshwork", "meshwork-gateway"]),
     ];
