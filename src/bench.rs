@@ -36,6 +36,9 @@ pub(crate) enum BenchError {
     /// A request failed: a figure that counts failures as work would be wrong, so the run ends.
     #[error("a request failed: {0}")]
     Request(#[from] MeshError),
+    /// Something was not true of a simulated mesh that must be: its figures would be those of a broken one.
+    #[error("the simulated mesh is broken: {0}")]
+    Simulated(String),
 }
 
 impl From<BenchError> for Failure {

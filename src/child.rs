@@ -42,6 +42,15 @@ pub(crate) enum ChildError {
 impl ChildNode {
     /// Starts `meshwork run` on loopback with ports of the system's choice, and waits until it is ready.
     pub(crate) async fn start<S: AsRef<OsStr>>(data_dir: &Path, args: &[S]) -> Result<Self, ChildError> {
+        Self::start_with(data_dir, args, &[]).await
+    }
+
+    /// The same with these variables beside those of this process.
+    pub(crate) async fn start_with<S: AsRef<OsStr>>(
+        data_dir: &Path,
+        args: &[S],
+        env: &[(&str, &str)],
+    ) -> Result<Self, ChildError> {
         std::fs::create_dir_all(data_dir)?;
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log_path(data_dir))?;
         let begun = tokio::time::Instant::now();
@@ -51,6 +60,7 @@ impl ChildNode {
             .args(["--http", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
             .args(args)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -70,7 +70,8 @@ Examples:
   meshwork bench                                 the table
   meshwork bench --json > bench.json             the same as JSON
   meshwork bench queue --seconds 1 --tasks 0     a quick look
-  meshwork bench mesh --nodes 50                 how soon nodes find each other
+  meshwork bench mesh --nodes 10                 how soon nodes find each other
+  meshwork bench mesh --simulated-hours 10       and ten hours in which they come and go
 
 Use a release build: `make bench` does.";
 
@@ -99,9 +100,12 @@ pub(crate) struct BenchArgs {
     /// Tasks in the store for the figures of memory and start; 0 leaves them out
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub(crate) tasks: u64,
-    /// Most nodes of a mesh that is measured: each is a process of some 40 MiB
+    /// Most nodes of a mesh of processes (of 3, 10, 50 and 200, as far as they fit into memory); all sizes are simulated too
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(3..=1000))]
     pub(crate) nodes: u32,
+    /// How long 200 simulated nodes live of which a tenth comes and goes every minute; 0 leaves it out
+    #[arg(long, value_name = "HOURS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) simulated_hours: u32,
     /// Where the stores are put [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

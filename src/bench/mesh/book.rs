@@ -1,8 +1,8 @@
 //! What a known peer costs, and how long it takes to find peers in a book that is warm.
 
-use super::{BenchError, Lab};
+use super::{BenchError, Lab, Setup};
 use crate::bench::WITHIN;
-use crate::cli::BenchArgs;
+use crate::client::{ClientError, ClientOptions, NodeClient, PeerFilter};
 use crate::output::Output;
 use meshwork_network::MeshClient;
 use meshwork_network::identity::NodeIdentity;
@@ -32,13 +32,15 @@ pub(super) struct Book {
     pub(super) list_us: u64,
     /// Median time in which it is told who has a tool that nobody has: the whole book is looked through.
     pub(super) search_us: u64,
+    /// Median time in which an MCP client is told fifty of them by the tool `p2p_peer_list`.
+    pub(super) tool_us: u64,
 }
 
 /// Fills a node's book and asks it.
-pub(super) async fn measure(lab: &Lab, _: &BenchArgs, output: Output) -> Result<Book, BenchError> {
+pub(super) async fn measure(lab: &Lab, output: Output) -> Result<Book, BenchError> {
     let mut progress = output.progress();
     progress.say("a book with many peers");
-    let mut node = lab.start("book", CONFIG, &[]).await?;
+    let mut node = lab.start("book", &Setup::of(CONFIG)).await?;
     let secrets = MeshSecrets::load(&lab.secret).map_err(std::io::Error::other)?;
     let client = MeshClient::connect(NodeIdentity::generate(), secrets, &node.address(), WITHIN)
         .await
@@ -56,11 +58,17 @@ pub(super) async fn measure(lab: &Lab, _: &BenchArgs, output: Output) -> Result<
     let after = node.resident_bytes()?;
     let list = ListMembers { max_peers: LISTED, ..ListMembers::default() };
     let search = ListMembers { capability: Some("a tool that nobody has".into()), ..ListMembers::default() };
+    let ask = async |question: &ListMembers| {
+        client.call(question.clone(), WITHIN).await.map_err(|error| MeshError::from_coded(&error))
+    };
+    let reader = NodeClient::connect(&ClientOptions::at(&node.ready.mcp_url)).await.map_err(no_answer)?;
+    let filter = PeerFilter { max_peers: Some(LISTED), ..PeerFilter::default() };
     let book = Book {
         peers: PEERS,
         bytes_per_peer: after.saturating_sub(before) / PEERS as u64,
-        list_us: median(&client, &list).await?,
-        search_us: median(&client, &search).await?,
+        list_us: median(async || ask(&list).await.map(drop).map_err(BenchError::from)).await?,
+        search_us: median(async || ask(&search).await.map(drop).map_err(BenchError::from)).await?,
+        tool_us: median(async || reader.peers(&filter).await.map(drop).map_err(no_answer)).await?,
     };
     client.close().await;
     node.kill().await?;
@@ -68,13 +76,18 @@ pub(super) async fn measure(lab: &Lab, _: &BenchArgs, output: Output) -> Result<
     Ok(book)
 }
 
-async fn median(client: &MeshClient, question: &ListMembers) -> Result<u64, BenchError> {
+/// The median time of a question that is asked many times, in microseconds.
+async fn median(ask: impl AsyncFn() -> Result<(), BenchError>) -> Result<u64, BenchError> {
     let mut times = Vec::with_capacity(QUESTIONS);
     for _ in 0..QUESTIONS {
         let begun = Instant::now();
-        client.call(question.clone(), WITHIN).await.map_err(|error| MeshError::from_coded(&error))?;
+        ask().await?;
         times.push(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
     }
     times.sort_unstable();
     Ok(times.get(QUESTIONS / 2).copied().unwrap_or_default())
+}
+
+fn no_answer(error: ClientError) -> BenchError {
+    std::io::Error::other(error).into()
 }

@@ -2,13 +2,17 @@
 //!
 //! In each case one node is there already and the other, with an empty data directory, knows nothing but that one source.
 
-use super::page::Pages;
+mod cases;
+
+use super::forge::Forge;
+use super::page::{Pages, Seen};
 use super::spread::millis;
-use super::{BenchError, Lab};
+use super::{BenchError, Lab, Setup};
 use crate::child::ChildNode;
-use crate::cli::BenchArgs;
 use crate::output::Output;
+use cases::Case;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -18,8 +22,6 @@ const ROUNDS: usize = 5;
 const WITHIN: Duration = Duration::from_secs(90);
 /// Pause between looks: the precision of the figures.
 const LOOK: Duration = Duration::from_millis(5);
-/// Switches off every way of being found that is not measured.
-const QUIET: &str = "mdns: off, gossip: false";
 
 /// One source.
 #[derive(Debug, Clone, Serialize)]
@@ -34,36 +36,25 @@ pub(super) struct First {
     pub(super) problem: Option<String>,
 }
 
-/// What the two nodes, and perhaps a third one between them, are told.
-struct Case {
-    source: &'static str,
-    /// `p2p` section of the node that is there first; `{point}` stands for the address of the third node.
-    there: String,
-    /// `p2p` section of the node that comes; `{there}` stands for the other's address.
-    comes: String,
-    /// `p2p` section of a third node that both may name.
-    point: Option<String>,
-}
-
 /// Measures every source that needs nothing outside of this machine.
-pub(super) async fn measure(lab: &Lab, _: &BenchArgs, output: Output) -> Result<Vec<First>, BenchError> {
+pub(super) async fn measure(lab: &Lab, output: Output) -> Result<Vec<First>, BenchError> {
     let mut progress = output.progress();
-    let cases = cases(lab);
+    let cases = cases::all().await;
     let total = (cases.len() * ROUNDS) as u64;
     let mut firsts = Vec::new();
     for case in cases {
         let mut times = Vec::new();
-        let mut problem = None;
+        let mut problem = case.impossible.clone();
         for round in 0..ROUNDS {
+            if problem.is_some() {
+                break;
+            }
             progress.say(format!("first connection by {}", case.source));
             match once(lab, &case, round).await? {
                 Ok(time) => times.push(millis(time)),
                 Err(why) => problem = Some(why),
             }
             progress.advance((firsts.len() * ROUNDS + round + 1) as u64, Some(total));
-            if problem.is_some() {
-                break;
-            }
         }
         times.sort_unstable();
         firsts.push(First {
@@ -77,129 +68,119 @@ pub(super) async fn measure(lab: &Lab, _: &BenchArgs, output: Output) -> Result<
     Ok(firsts)
 }
 
-fn cases(lab: &Lab) -> Vec<Case> {
-    let case = |source, there: &str, comes: &str, point: Option<&str>| Case {
-        source,
-        there: there.to_owned(),
-        comes: comes.to_owned(),
-        point: point.map(str::to_owned),
-    };
-    let quiet = format!("{{discovery: {{{QUIET}}}}}");
-    let both = |more: &str| format!("{{discovery: {{{QUIET}, {more}}}}}");
-    let registry = lab.path("registry");
-    let files = both(&format!("files: {{path: {}}}", registry.display()));
-    let dht = "{peers: [\"{point}\"], discovery: {mdns: off, gossip: false, dht: {enabled: true}}}";
-    let rendezvous = both("rendezvous: {points: [\"{point}\"]}");
-    vec![
-        case(
-            "configured address",
-            &quiet,
-            &format!("{{peers: [\"{{there}}\"], discovery: {{{QUIET}}}}}"),
-            None,
-        ),
-        case(
-            "mdns",
-            "{discovery: {mdns: on, gossip: false}}",
-            "{discovery: {mdns: on, gossip: false}}",
-            None,
-        ),
-        case("file_registry", &files, &files, None),
-        case(
-            "bootstrap file",
-            &quiet,
-            &format!("{{bootstrap: {{file: \"{{file}}\"}}, discovery: {{{QUIET}}}}}"),
-            None,
-        ),
-        case(
-            "dns",
-            &quiet,
-            &format!(
-                "{{bootstrap: {{dns: [localhost], dns_port: {{port}}}}, discovery: {{allow_private_addresses: true, {QUIET}}}}}"
-            ),
-            None,
-        ),
-        case(
-            "public list",
-            &quiet,
-            &format!(
-                "{{bootstrap: {{public: true, public_list: [\"{{there}}\"]}}, discovery: {{allow_private_addresses: true, {QUIET}}}}}"
-            ),
-            None,
-        ),
-        case("rendezvous", &rendezvous, &rendezvous, Some(&both("rendezvous: {serve: true}"))),
-        case("dht", dht, dht, Some("{discovery: {mdns: off, gossip: false, dht: {enabled: true}}}")),
-        case(
-            "gossip",
-            "{peers: [\"{point}\"], discovery: {mdns: off}}",
-            "{peers: [\"{point}\"], discovery: {mdns: off}}",
-            Some("{discovery: {mdns: off}}"),
-        ),
-    ]
-}
-
 /// One round; the inner error says why the source led to nothing.
 async fn once(lab: &Lab, case: &Case, round: usize) -> Result<Result<Duration, String>, BenchError> {
-    let dir = format!("first-{}-{round}", case.source.replace(' ', "-"));
     let pages = Pages::new()?;
+    // Its own for each round: in that of another one there are entries of nodes that are gone.
+    let forge = Forge::start().await?;
+    let mut scene = Scene::new(lab, format!("first-{}-{round}", case.source.replace(' ', "-")), &forge);
     let mut nodes = Vec::new();
-    let point = match &case.point {
-        Some(p2p) => {
-            let node = lab.start(&format!("{dir}/point"), &config(p2p), &[]).await?;
-            let address = node.address();
-            nodes.push(node);
-            address
-        }
-        None => String::new(),
-    };
-    let there =
-        lab.start(&format!("{dir}/there"), &config(&case.there.replace("{point}", &point)), &[]).await?;
-    // With a third node in between, the two must have met it before the third is what is waited for.
-    let wanted = 1 + u64::from(case.point.is_some());
-    if case.point.is_some() {
-        until(&pages, &there, 1).await?;
+    if let Some(p2p) = &case.point {
+        let node = scene.start("point", p2p, case, &[]).await?;
+        scene.point = node.address();
+        nodes.push(node);
     }
-    let comes = filled(lab, &dir, &case.comes, &there, &point)?;
-    let begun = Instant::now();
-    let node = lab.start(&format!("{dir}/comes"), &config(&comes), &[]).await?;
-    let found = until(&pages, &node, wanted).await?;
-    let elapsed = begun.elapsed();
-    nodes.extend([there, node]);
+    let there = scene.start("there", &case.there, case, &[]).await?;
+    scene.know(&there)?;
+    // It has met the third node, if there is one, and is entered where it can be found: that is not what is waited for.
+    let met = u64::from(case.point.is_some());
+    let ready = until(&pages, &there, |seen| seen.connected >= met && seen.entered).await?;
+    nodes.push(there);
+    let outcome = if ready {
+        let address = scene.there.clone();
+        let variables: Vec<_> = case.variable.into_iter().map(|name| (name, address.as_str())).collect();
+        let begun = Instant::now();
+        let node = scene.start("comes", &case.comes, case, &variables).await?;
+        let found = until(&pages, &node, |seen| seen.connected > met).await?;
+        let elapsed = begun.elapsed();
+        nodes.push(node);
+        if found { Ok(elapsed) } else { Err(format!("no connection within {WITHIN:?}")) }
+    } else {
+        Err(format!("the node to be found was not entered within {WITHIN:?}"))
+    };
     for node in &mut nodes {
         node.kill().await?;
     }
-    std::fs::remove_dir_all(lab.path(&dir))?;
-    let registry = lab.path("registry");
-    if registry.exists() {
-        std::fs::remove_dir_all(registry)?;
+    std::fs::remove_dir_all(scene.path())?;
+    Ok(outcome)
+}
+
+/// The nodes of one round, and what stands for the names in their configuration.
+struct Scene<'a> {
+    lab: &'a Lab,
+    dir: String,
+    forge: String,
+    /// Address of the third node, which the others may name.
+    point: String,
+    /// Address of the node that is there first.
+    there: String,
+}
+
+impl<'a> Scene<'a> {
+    fn new(lab: &'a Lab, dir: String, forge: &Forge) -> Self {
+        Self { lab, dir, forge: forge.url().to_owned(), point: String::new(), there: String::new() }
     }
-    Ok(if found { Ok(elapsed) } else { Err(format!("no connection within {WITHIN:?}")) })
+
+    fn path(&self) -> PathBuf {
+        self.lab.path(&self.dir)
+    }
+
+    /// The node that is to be found is there.
+    fn know(&mut self, there: &ChildNode) -> Result<(), BenchError> {
+        self.there = there.address();
+        std::fs::write(self.path().join("peers"), format!("# bootstrap peers\n{}\n", self.there))?;
+        Ok(())
+    }
+
+    /// Starts one of the nodes with this section `p2p`.
+    async fn start(
+        &self,
+        name: &str,
+        p2p: &str,
+        case: &Case,
+        env: &[(&str, &str)],
+    ) -> Result<ChildNode, BenchError> {
+        // Only a node that must say where it is before it listens needs a port that is known before.
+        let own = if p2p.contains("{own}") { free_address()? } else { case.listen.to_owned() };
+        let config = format!("p2p: {}\nlog: {{level: warn}}\n", self.fill(p2p, &own));
+        let setup = Setup { env, listen: &own, ..Setup::of(&config) };
+        self.lab.start(&format!("{}/{name}", self.dir), &setup).await
+    }
+
+    fn fill(&self, p2p: &str, own: &str) -> String {
+        let at = |name: &str| self.path().join(name).display().to_string();
+        p2p.replace("{own}", own)
+            .replace("{point}", &self.point)
+            .replace("{there}", &self.there)
+            .replace("{port}", self.there.split('/').nth(4).unwrap_or_default())
+            .replace("{file}", &at("peers"))
+            .replace("{registry}", &at("registry"))
+            .replace("{forge}", &self.forge)
+    }
 }
 
-/// The configuration of the node that comes, with what it must know of the other one.
-fn filled(lab: &Lab, dir: &str, p2p: &str, there: &ChildNode, point: &str) -> Result<String, BenchError> {
-    let address = there.address();
-    let port = address.split('/').nth(4).unwrap_or("0").to_owned();
-    let file = lab.path(dir).join("peers");
-    std::fs::write(&file, format!("# bootstrap peers\n{address}\n"))?;
-    Ok(p2p
-        .replace("{there}", &address)
-        .replace("{point}", point)
-        .replace("{port}", &port)
-        .replace("{file}", &file.display().to_string()))
+/// An address at which nobody listens at this moment.
+fn free_address() -> std::io::Result<String> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    Ok(format!("/ip4/127.0.0.1/tcp/{port}"))
 }
 
-fn config(p2p: &str) -> String {
-    format!("p2p: {p2p}\nlog: {{level: warn}}\n")
-}
-
-/// Waits until the node has so many admitted connections; false when it never had.
-async fn until(pages: &Pages, node: &ChildNode, connected: u64) -> Result<bool, BenchError> {
+/// Waits until the node is seen so; false when it never was.
+async fn until(
+    pages: &Pages,
+    node: &ChildNode,
+    as_wanted: impl Fn(&Seen) -> bool,
+) -> Result<bool, BenchError> {
     let deadline = Instant::now() + WITHIN;
-    while pages.seen(node).await?.connected < connected {
+    loop {
+        // A machine that is busy with something else may not answer in time: it is asked again.
+        let seen = pages.seen(node).await;
+        if seen.as_ref().is_ok_and(&as_wanted) {
+            return Ok(true);
+        }
         if Instant::now() > deadline {
-            return Ok(false);
+            return seen.map(|_| false);
         }
         sleep(LOOK).await;
     }
-    Ok(true)
 }

@@ -12,18 +12,27 @@ const WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Pages(reqwest::Client);
 
-/// How many peers a node knows and how many of them are connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
+    /// Peers in its book.
     pub(super) known: u64,
+    /// Those of them that are connected and admitted.
     pub(super) connected: u64,
+    /// Whether every source that it visits was visited, and answered the last time.
+    pub(super) entered: bool,
 }
 
 /// What a node has sent since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Sent {
+    /// Bytes on its connections, encryption and headers of their streams included.
     pub(super) bytes: f64,
+    /// Requests, replies and pings.
     pub(super) messages: f64,
+    /// Those of them that are gossip, and their bytes.
+    pub(super) gossip_messages: f64,
+    pub(super) gossip_bytes: f64,
 }
 
 impl Pages {
@@ -34,26 +43,35 @@ impl Pages {
         Ok(Self(client.map_err(std::io::Error::other)?))
     }
 
-    /// Whom the node sees.
+    /// How far the node is.
     pub(super) async fn seen(&self, node: &ChildNode) -> Result<Seen, BenchError> {
         let text = self.text(node, "/status").await?;
         let status: Value = serde_json::from_str(&text).map_err(std::io::Error::other)?;
         let actors = status["actors"].as_array().cloned().unwrap_or_default();
         let book = actors.iter().find(|actor| actor["actor"] == "discovery").map(|actor| &actor["status"]);
-        let count = |name: &str| book.and_then(|book| book[name].as_u64());
-        match (count("known"), count("connected")) {
-            (Some(known), Some(connected)) => Ok(Seen { known, connected }),
-            _ => Err(std::io::Error::other("the status page does not show the peer book").into()),
-        }
+        let read = |book: &Value| {
+            let answered = |source: &Value| {
+                source["visits"].as_u64().is_some_and(|visits| visits > 0) && source["problem"].is_null()
+            };
+            Some(Seen {
+                known: book["known"].as_u64()?,
+                connected: book["connected"].as_u64()?,
+                entered: book["sources"].as_array()?.iter().all(answered),
+            })
+        };
+        // Before its first turn an actor shows nothing.
+        Ok(book.and_then(read).unwrap_or_default())
     }
 
-    /// What the node has sent to peers: bytes on its connections, and requests, replies and pings.
+    /// What the node has sent to peers.
     pub(super) async fn sent(&self, node: &ChildNode) -> Result<Sent, BenchError> {
+        const REQUESTS: &str = "meshwork_mesh_requests_total";
         let text = self.text(node, "/metrics").await?;
         Ok(Sent {
             bytes: sum(&text, "libp2p_bandwidth_bytes_total", "Outbound"),
-            messages: sum(&text, "meshwork_mesh_requests_total", "")
-                + sum(&text, "libp2p_ping_rtt_seconds_count", ""),
+            messages: sum(&text, REQUESTS, "") + sum(&text, "libp2p_ping_rtt_seconds_count", ""),
+            gossip_messages: sum(&text, REQUESTS, "request=\"exchange\""),
+            gossip_bytes: sum(&text, "meshwork_discovery_gossip_bytes_total", "direction=\"out\""),
         })
     }
 
