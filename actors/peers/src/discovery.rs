@@ -20,7 +20,6 @@ mod options;
 mod policy;
 mod records;
 mod runner;
-#[cfg(any(test, feature = "simulation"))]
 pub mod sim;
 #[cfg(test)]
 mod tests;

@@ -262,7 +262,6 @@ impl Gossip {
     }
 
     /// When this node's own record must be renewed, for who does not look at itself every few seconds.
-    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn renewal_due(&self) -> Option<UnixMillis> {
         self.own.renewal_due()
     }

@@ -4,7 +4,8 @@
 //! clocks differ by hours. All of it follows from one seed. Only what is slow and not in question is left out: records
 //! are shared instead of copied, and a signature is a few bytes that only its owner makes.
 //!
-//! The measurements ([`at_rest`], [`gathering`], [`churn`], [`memory_per_peer`]) are built with the feature `simulation`, for the benchmarks.
+//! Its measurements ([`at_rest`], [`gathering`], [`churn`], [`memory_per_peer`]) are what `meshwork bench mesh` shows beside
+//! those of processes, and what says of sizes that no one machine has room for.
 
 mod node;
 mod oracle;
@@ -12,8 +13,8 @@ mod rest;
 mod world;
 
 #[cfg(test)]
-#[cfg(test)]
 mod flooding;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

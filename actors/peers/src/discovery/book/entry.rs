@@ -229,7 +229,6 @@ impl Entry {
     }
 
     /// About how many bytes it holds beside itself; what it offers is counted with its record.
-    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn heap_bytes(&self) -> usize {
         let texts: usize = self.addresses.iter().map(|known| known.text.len() + 2 * size_of::<usize>()).sum();
         self.addresses.capacity() * size_of::<KnownAddress>()

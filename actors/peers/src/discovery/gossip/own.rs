@@ -100,7 +100,6 @@ impl Own {
     }
 
     /// When what was said last must be renewed.
-    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn renewal_due(&self) -> Option<UnixMillis> {
         (self.offers.is_some() && !self.left).then(|| self.signed_at.after(self.renew_every))
     }

@@ -93,7 +93,6 @@ impl Sealed {
     }
 
     /// About how many bytes it holds, decoded and as it was signed.
-    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn heap_bytes(&self) -> usize {
         // A node of a set has room for eleven names.
         let node = 11 * size_of::<String>() + 4 * size_of::<usize>();

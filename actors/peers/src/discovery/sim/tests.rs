@@ -32,7 +32,8 @@ fn assert_dead_are_forgotten(world: &World) {
     oracle::dead_are_forgotten(world).unwrap();
 }
 
-/// Not optimised, ten hours take ten minutes: then it is one hour, and `make bench` lives through all ten.
+/// Not optimised, ten hours take ten minutes: then it is one hour, and `meshwork bench mesh --simulated-hours 10` lives
+/// through all ten.
 const HOURS: u64 = if cfg!(debug_assertions) { 1 } else { 10 };
 
 #[test]
