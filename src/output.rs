@@ -14,7 +14,7 @@ pub(crate) use exit::{EXIT_CODES, Exit};
 pub(crate) use failure::{Failure, without_code};
 pub(crate) use live::Live;
 pub(crate) use progress::Progress;
-pub(crate) use table::{Cell, Table, Tone};
+pub(crate) use table::{Cell, Table, Tone, paint};
 pub(crate) use text::{age, bytes, clip, counted, duration, time_of_day};
 
 use crate::config::Environment;

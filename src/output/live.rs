@@ -48,7 +48,6 @@ impl Live {
         let width = usize::from(self.term.size().1).saturating_sub(1).max(1);
         let cut = lines.into_iter().take(self.lines()).map(|line| console::truncate_str(line, width, "…"));
         self.bar.set_message(cut.collect::<Vec<_>>().join("\n"));
-        self.bar.tick();
     }
 
     /// Does something that writes to the terminal; what is written stays above the block.

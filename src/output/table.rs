@@ -25,6 +25,26 @@ pub(crate) enum Tone {
     Faint,
 }
 
+/// A text as it is meant, on one line: a control character must not steer the terminal.
+#[must_use]
+pub(crate) fn paint(text: &str, tone: Tone, colour: bool) -> String {
+    let text = plain(text);
+    let style = console::Style::new().force_styling(colour);
+    let style = match tone {
+        Tone::Plain => style,
+        Tone::Good => style.green(),
+        Tone::Warn => style.yellow(),
+        Tone::Bad => style.red(),
+        Tone::Active => style.cyan(),
+        Tone::Faint => style.dim(),
+    };
+    style.apply_to(text).to_string()
+}
+
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// A cell: text, how it is meant, and whether it is a number (set to the right).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Cell {
@@ -67,7 +87,7 @@ impl Cell {
 
     fn styled(&self) -> comfy_table::Cell {
         // One cell, one line: a control character in a name must not tear the table or steer the terminal.
-        let text: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = plain(&self.text);
         let cell = comfy_table::Cell::new(if text.is_empty() { "-".to_owned() } else { text });
         let cell = if self.number { cell.set_alignment(CellAlignment::Right) } else { cell };
         match self.tone {
@@ -175,6 +195,13 @@ mod tests {
         assert!(!text.contains('\u{1b}'), "{text:?}");
         assert_eq!(text.lines().count(), 3);
         assert!(text.starts_with("TASK"), "{text:?}");
+    }
+
+    #[test]
+    fn a_painted_text_has_escape_sequences_only_of_ours_and_only_where_colours_are() {
+        assert_eq!(paint("a\u{1b}[2J", Tone::Bad, false), "a [2J");
+        assert_eq!(paint("a\n", Tone::Bad, true), "\u{1b}[31ma \u{1b}[0m");
+        assert_eq!(paint("a", Tone::Plain, true), "a");
     }
 
     #[test]

@@ -102,14 +102,21 @@ async fn pages_beside_mcp_show_health_metrics_and_every_actor() {
     assert_eq!(node.page("/health/ready").await.0, 200);
     let (code, metrics) = node.page("/metrics").await;
     assert_eq!(code, 200);
-    for name in ["meshwork_queue_", "meshwork_store_", "meshwork_actor_", "libp2p_"] {
+    for name in [
+        "meshwork_queue_",
+        "meshwork_workflow_",
+        "meshwork_schedule_",
+        "meshwork_store_",
+        "meshwork_actor_",
+        "libp2p_",
+    ] {
         assert!(metrics.contains(name), "{name} is not in the metrics");
     }
     let (_, status) = node.page("/status").await;
     let status = parse(&status);
     let actors: Vec<_> =
         status["actors"].as_array().unwrap().iter().map(|actor| actor["actor"].clone()).collect();
-    for actor in ["queue", "executor", "discovery", "gateway"] {
+    for actor in ["queue", "workflow", "schedule", "executor", "discovery", "gateway"] {
         assert!(actors.contains(&json!(actor)), "{actor} is not in {actors:?}");
     }
 }

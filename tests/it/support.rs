@@ -71,9 +71,13 @@ impl Node {
         std::fs::create_dir_all(dir).unwrap();
         let log_path = dir.join("node.log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).unwrap();
+        // A test that starts a node again where clients wait for it says where that is.
+        let given = args.iter().any(|arg| arg.as_ref() == "--http");
+        let http: &[&str] = if given { &[] } else { &["--http", "127.0.0.1:0"] };
         let mut child = Command::new(binary())
-            .args(["run", "--json", "--http", "127.0.0.1:0", "--data-dir"])
+            .args(["run", "--json", "--data-dir"])
             .arg(dir)
+            .args(http)
             .args(["--listen", around.listen.unwrap_or("/ip4/127.0.0.1/tcp/0")])
             .args(args)
             // Nodes of other tests on this machine must not be found.

@@ -4,7 +4,7 @@ mod layout;
 mod line;
 
 use crate::client::{Answer, RunStatus};
-use crate::output::{Cell, Table, clip, duration, without_code};
+use crate::output::{Table, Tone, clip, duration, paint, without_code};
 use layout::Placed;
 use meshwork_proto::ErrorCode;
 
@@ -35,20 +35,32 @@ pub(super) fn lines(run: &RunStatus, now: f64, colour: bool, room: Option<usize>
         Some(room) if placed.len() + 1 > room => select(&placed, &run.steps, room.saturating_sub(2)),
         _ => (placed, String::new()),
     };
-    let mut table = Table::default();
-    for placed in &shown {
-        if let Some(step) = run.steps.get(placed.step) {
-            table.row(line::cells(step, placed.depth, now));
-        }
-    }
+    let steps: Vec<(&Answer, usize)> =
+        shown.iter().filter_map(|placed| Some((run.steps.get(placed.step)?, placed.depth))).collect();
     let mut lines = vec![header(run, now, colour)];
-    if !table.is_empty() {
-        lines.extend(table.render(colour, false).lines().map(str::to_owned));
-    }
+    lines.extend(rows(&steps, now, colour));
     if !left_out.is_empty() {
         lines.push(left_out);
     }
     lines
+}
+
+/// The lines of steps with how far each is indented.
+fn rows(steps: &[(&Answer, usize)], now: f64, colour: bool) -> Vec<String> {
+    let mut table = Table::default();
+    for (step, depth) in steps {
+        table.row(line::cells(step, *depth, now));
+    }
+    if table.is_empty() {
+        return Vec::new();
+    }
+    let columns = table.render(colour, false);
+    // A remark is as long as it is: as a column it would widen all lines to the longest one.
+    let with_note = |(columns, (step, _)): (&str, &(&Answer, usize))| match line::remark(step, colour) {
+        Some(remark) => format!("{columns}  {remark}"),
+        None => columns.to_owned(),
+    };
+    columns.lines().zip(steps).map(with_note).collect()
 }
 
 /// The most urgent steps for which there is room, in the order of the tree, and what is left out.
@@ -78,22 +90,19 @@ fn select(placed: &[Placed], steps: &[Answer], room: usize) -> (Vec<Placed>, Str
 
 /// The line of the run itself.
 fn header(run: &RunStatus, now: f64, colour: bool) -> String {
-    let mut table = Table::default();
     let done = run.steps.iter().filter(|step| line::is_finished(&step.shown("state"))).count();
     let mut note = format!("{done}/{} steps", run.steps.len());
     if let Some(took) = took(&run.json, now) {
         note.push_str(&format!("  {}", duration(took)));
     }
+    let head = format!("{}  {}", run.json.shown("name"), run.id);
+    let state = paint(&run.state, line::tone(&run.state), colour);
+    let mut line = format!("{}  {state}  {note}", paint(&head, Tone::Plain, false));
     if let Some(reason) = reason(run) {
-        note.push_str(&format!("  {}", clip(&reason, REASON)));
+        let tone = if run.error.is_some() { Tone::Bad } else { Tone::Faint };
+        line.push_str(&format!("  {}", paint(&clip(&reason, REASON), tone, colour)));
     }
-    table.row([
-        Cell::text(run.json.shown("name")),
-        Cell::text(&run.id),
-        Cell::toned(&run.state, line::tone(&run.state)),
-        Cell::text(note),
-    ]);
-    table.render(colour, false)
+    line
 }
 
 /// How long a run took, or takes so far; none while it is pending.
@@ -106,7 +115,7 @@ fn took(run: &Answer, now: f64) -> Option<f64> {
 fn reason(run: &RunStatus) -> Option<String> {
     match &run.error {
         Some(error) => Some(format!("{} ({})", without_code(&error.message, error.code), error.code)),
-        None => run.json.text("waiting_for").map(str::to_owned),
+        None => run.json.text("waiting_for").map(|what| format!("waits for: {what}")),
     }
 }
 

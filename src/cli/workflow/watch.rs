@@ -153,15 +153,24 @@ impl Display {
             self.say("the node is back");
         }
         if !self.live.is_visible() && !self.output.is_json() {
-            for line in tree::changes(&mut self.told, &run.steps, super::now()) {
-                self.output.note(line);
-            }
-            if self.run.as_ref().is_none_or(|before| before.state != run.state) {
-                self.output.note(summary(&run));
-            }
+            self.tell(&run);
         }
         self.run = Some(run);
         self.redraw();
+    }
+
+    /// What changed, in lines: that the run is finished comes last.
+    fn tell(&mut self, run: &RunStatus) {
+        let changed = self.run.as_ref().is_none_or(|before| before.state != run.state);
+        if changed && !run.is_finished() {
+            self.output.note(summary(run));
+        }
+        for line in tree::changes(&mut self.told, &run.steps, super::now()) {
+            self.output.note(line);
+        }
+        if changed && run.is_finished() {
+            self.output.note(summary(run));
+        }
     }
 
     /// The node does not answer: said once.

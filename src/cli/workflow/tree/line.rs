@@ -2,7 +2,7 @@
 
 use super::{STATES, error_text};
 use crate::client::{Answer, short_worker};
-use crate::output::{Cell, Tone, clip, counted, duration};
+use crate::output::{Cell, Tone, clip, counted, duration, paint};
 use std::collections::BTreeMap;
 
 /// Longest id of a step that is shown whole.
@@ -29,19 +29,27 @@ pub(super) fn is_finished(state: &str) -> bool {
     matches!(state, "completed" | "failed" | "skipped" | "cancelled" | "compensated")
 }
 
-/// State, id, tool, peer, time, attempt, and a remark.
-pub(super) fn cells(step: &Answer, depth: usize, now: f64) -> [Cell; 6] {
+/// State, id, tool, peer, time and attempt.
+pub(super) fn cells(step: &Answer, depth: usize, now: f64) -> [Cell; 5] {
     let state = step.shown("state");
     let symbol = STATES.iter().find(|(name, _)| *name == state).map_or("?", |(_, symbol)| *symbol);
     let id = format!("{symbol} {}{}", "  ".repeat(depth), clip(&step.shown("id"), ID));
+    // What there is nothing to say of stays empty: dashes would be most of the picture.
+    let blank = |text: String| if text.is_empty() { " ".to_owned() } else { text };
     [
         Cell::toned(id, tone(&state)),
-        Cell::text(clip(&step.shown("what"), WHAT)),
-        Cell::text(step.text("peer").map(short_worker).unwrap_or_default()),
-        Cell::number(time(step, &state, now)),
-        Cell::number(attempt(step)),
-        Cell::toned(clip(&note(step, &state), NOTE), note_tone(step, &state)),
+        Cell::text(blank(clip(&step.shown("what"), WHAT))),
+        Cell::text(blank(step.text("peer").map(short_worker).unwrap_or_default())),
+        Cell::number(blank(time(step, &state, now))),
+        Cell::number(blank(attempt(step))),
     ]
+}
+
+/// What else there is to say, in its colour.
+pub(super) fn remark(step: &Answer, colour: bool) -> Option<String> {
+    let state = step.shown("state");
+    let note = clip(&note(step, &state), NOTE);
+    (!note.is_empty()).then(|| paint(&note, note_tone(step, &state), colour))
 }
 
 /// How long it took, or takes so far; until when it waits.
