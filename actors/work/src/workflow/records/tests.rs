@@ -39,7 +39,12 @@ fn header() -> HeaderRecord {
         submitter: Some(peer()),
         target_peers: [peer()].into(),
         key: Some("key".into()),
-        parent: Some(ParentStep { peer: peer(), run: RunId::from_bytes([5; 16]), step: "sub".into(), depth: 2 }),
+        parent: Some(ParentStep {
+            peer: peer(),
+            run: RunId::from_bytes([5; 16]),
+            step: "sub".into(),
+            depth: 2,
+        }),
         created: ONE,
     }
 }
