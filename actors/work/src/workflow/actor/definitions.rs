@@ -23,7 +23,7 @@ const CHECKED: Duration = Duration::from_secs(10);
 const TIDY_AT: usize = 1024;
 
 /// What was accepted once is run, whatever the limits are now.
-const ANY: Limits =
+pub(super) const ANY: Limits =
     Limits { max_steps: u32::MAX, max_items: u32::MAX, max_depth: u8::MAX, max_expression: usize::MAX };
 
 /// Definitions by the content id of their document.
@@ -92,7 +92,7 @@ impl Definitions {
         Ok(workflow)
     }
 
-    /// Reads a definition that the store or another peer has: it was accepted once, under whatever limits there were.
+    /// Reads a definition that the store or another peer has.
     ///
     /// # Errors
     /// When it is not what its content id says, or this version of meshwork cannot run it.
@@ -101,13 +101,14 @@ impl Definitions {
         runtime: &Handle,
         cid: Cid,
         document: Json,
+        limits: Limits,
     ) -> Result<Arc<Workflow>, StoreError> {
         let corrupt = |problem: String| StoreError::Corrupt(format!("definition {cid}: {problem}"));
         let found = Cid::of(document.bytes());
         if found != cid {
             return Err(corrupt(format!("its content id is {found}")));
         }
-        let parsed = parse(runtime, document, ANY).await;
+        let parsed = parse(runtime, document, limits).await;
         let parsed = parsed.map_err(|error| corrupt(error.to_string()))?;
         let workflow = parsed.map_err(|problems| corrupt(WorkflowError::Invalid(problems).to_string()))?;
         let workflow = Arc::new(workflow);

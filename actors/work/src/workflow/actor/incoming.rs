@@ -1,7 +1,7 @@
 //! Taking a run over: its history is fetched from the peer that gives it away, and with it every large document.
 
 use super::WorkflowActor;
-use super::definitions::Definitions;
+use super::definitions::{Definitions, limits};
 use super::parts::{NotDone, fetch};
 use super::store::{READ_WITHIN, unanswered};
 use super::stored::Reader;
@@ -52,7 +52,7 @@ async fn fetch_run(
         fetched.map_err(later)?;
     }
     let Export { header, events } = export;
-    let workflow = reader.definition(definitions, &header).await?;
+    let workflow = reader.definition(definitions, &header, limits(&reader.shared.options)).await?;
     let before = summary(reader, what.id).await?;
     Ok((Stored { header, workflow, events }, before))
 }

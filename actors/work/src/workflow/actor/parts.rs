@@ -70,6 +70,45 @@ impl WorkflowActor {
     }
 }
 
+/// The result of a part, if it is what its peer says: a large one is brought here.
+async fn checked(
+    reader: &Reader,
+    peer: &PeerId,
+    output: Payload,
+    cid: Cid,
+) -> Result<Result<(Payload, Cid), MeshError>, NotDone> {
+    let max = reader.shared.options.max_output_bytes;
+    if output.len() > max {
+        let message =
+            format!("result of the sub-workflow has {} bytes: the limit is {max} bytes", output.len());
+        return Ok(Err(MeshError::new(ErrorCode::TooLarge, message)));
+    }
+    let found = match &output {
+        Payload::Inline(json) if json.parse().is_err() => {
+            let message = format!("peer {peer} gave a result that is not JSON");
+            return Ok(Err(MeshError::new(ErrorCode::ToolOutput, message)));
+        }
+        Payload::Inline(json) => Cid::of(json.bytes()),
+        Payload::Stored { cid: stored, len } => {
+            fetch(reader, peer, *stored, *len).await?;
+            *stored
+        }
+    };
+    if found != cid {
+        let message = format!("peer {peer} gave a result with the content id {found}, not {cid} as it says");
+        return Ok(Err(MeshError::new(ErrorCode::Corrupt, message)));
+    }
+    match output {
+        Payload::Inline(json) => {
+            let kept = reader.keep(json.bytes().clone()).await;
+            let unkept =
+                |error| NotDone { error: MeshError::from_coded(&error), definite: false, unsure: true };
+            Ok(Ok((kept.map_err(unkept)?, cid)))
+        }
+        stored => Ok(Ok((stored, cid))),
+    }
+}
+
 async fn submit(reader: &Reader, peer: &PeerId, what: SubSubmit) -> Result<SubAnswer, NotDone> {
     let SubSubmit { mut submit, read } = what;
     let here = |error: MeshError| NotDone { error, definite: false, unsure: false };
@@ -99,10 +138,10 @@ async fn watch(reader: &Reader, peer: &PeerId, run: RunId) -> Result<SubAnswer, 
     if !view.state.is_finished() {
         return Ok(SubAnswer::Running);
     }
-    let result = outcome(view);
-    if let Ok((Payload::Stored { cid, len }, _)) = &result {
-        fetch(reader, peer, *cid, *len).await?;
-    }
+    let result = match outcome(view) {
+        Ok((output, cid)) => checked(reader, peer, output, cid).await?,
+        Err(error) => Err(error),
+    };
     Ok(SubAnswer::Ended(SubEnd { result, peer: peer.clone() }))
 }
 

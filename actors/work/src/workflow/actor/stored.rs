@@ -1,9 +1,9 @@
 //! What the store has of runs: documents, and whole runs.
 
 use super::Shared;
-use super::definitions::Definitions;
+use super::definitions::{ANY, Definitions};
 use super::store::{READ_WITHIN, read_many, read_range, unanswered};
-use crate::workflow::definition::Workflow;
+use crate::workflow::definition::{Limits, Workflow};
 use crate::workflow::logic::Stored;
 use crate::workflow::logic::doc::Doc;
 use crate::workflow::records::{
@@ -164,6 +164,7 @@ impl Reader {
         &self,
         definitions: &Definitions,
         header: &HeaderRecord,
+        limits: Limits,
     ) -> Result<Arc<Workflow>, StoreError> {
         if let Some(workflow) = definitions.get(&header.definition_cid) {
             return Ok(workflow);
@@ -172,7 +173,7 @@ impl Reader {
             ArtifactError::Store(error) => error,
             other => StoreError::Corrupt(format!("definition of workflow {}: {other}", header.name)),
         })?;
-        definitions.compile_stored(&self.runtime, header.definition_cid, document).await
+        definitions.compile_stored(&self.runtime, header.definition_cid, document, limits).await
     }
 
     /// Everything of a run; none if there is none with this id.
@@ -186,7 +187,7 @@ impl Reader {
     ) -> Result<Option<Stored>, StoreError> {
         let Some(header) = self.header(id).await? else { return Ok(None) };
         let events = self.events(id).await?;
-        let workflow = self.definition(definitions, &header).await?;
+        let workflow = self.definition(definitions, &header, ANY).await?;
         Ok(Some(Stored { header, workflow, events }))
     }
 }

@@ -5,6 +5,7 @@ use super::run::Phase;
 use super::{After, Answer, Coordinator, Ticket, Turn};
 use crate::workflow::expression::nearest;
 use crate::workflow::records::{Ended, Event, How, finish_key, summary_key};
+use meshwork_proto::canonical::to_canonical;
 use meshwork_proto::task::{INLINE_LIMIT, MAX_NAME, Payload};
 use meshwork_proto::workflow::{ControlRun, RunAction, RunChanged, RunState, WorkflowError};
 use meshwork_proto::{Caller, Cid, Json, RunId};
@@ -123,6 +124,10 @@ impl Coordinator {
             let (len, max) = (payload.len() as u64, INLINE_LIMIT as u64);
             return Err(WorkflowError::TooLarge { what: "payload of the signal", len, max });
         }
+        let parsed = payload.parse().ok().and_then(|value| to_canonical(&value).ok());
+        let Some(payload) = parsed.map(|bytes| Json::from_checked(bytes.into())) else {
+            return Err(WorkflowError::InvalidArgument("payload of the signal is not JSON".into()));
+        };
         let unit = live.wanted.get(name).and_then(|units| units.first().copied());
         let held: usize = live.run.signals.iter().map(|signal| signal.payload.len()).sum();
         let full = live.run.signals.len() >= self.options.max_signals as usize;

@@ -10,6 +10,9 @@ use meshwork_proto::queue::Submitted;
 use meshwork_proto::task::{Payload, TaskStatus};
 use meshwork_proto::{Cid, ErrorCode, MeshError, RunId};
 
+/// Longest message of an error that is kept, in bytes.
+const MAX_MESSAGE: usize = 2048;
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum AttemptEnd {
@@ -33,6 +36,19 @@ impl AttemptEnd {
         }
     }
 
+    /// An error is kept in events and views: whoever told it must not make them large.
+    fn clipped(self) -> Self {
+        match self {
+            Self::Failed(mut error) if error.message.len() > MAX_MESSAGE => {
+                let end = (0..=MAX_MESSAGE).rev().find(|end| error.message.is_char_boundary(*end));
+                error.message.truncate(end.unwrap_or(0));
+                error.message.push_str("...");
+                Self::Failed(error)
+            }
+            other => other,
+        }
+    }
+
     /// The queue knows nothing of the task any more.
     pub(super) fn lost() -> Self {
         let message = "the queue does not know the task of this attempt any more";
@@ -44,6 +60,7 @@ impl Coordinator {
     /// What was under way has ended.
     pub(super) fn attempt_ended(&mut self, turn: &mut Turn<'_>, id: FlightId, end: AttemptEnd, by: Ended) {
         let Some(flight) = self.land(id) else { return };
+        let end = end.clipped();
         if flight.kind == Kind::Undo {
             return self.undo_ended(turn, flight.run, flight.unit, end, by);
         }

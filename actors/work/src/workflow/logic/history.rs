@@ -3,13 +3,14 @@
 mod detail;
 mod text;
 
-use super::run::Run;
 use super::{Answer, Coordinator, Found, ReadPlan, Reading, Ticket, Turn};
+use crate::workflow::definition::Workflow;
 use crate::workflow::records::{EventRecord, event_range, read, read_event_key};
 use bytes::Bytes;
+use meshwork_proto::Json;
 use meshwork_proto::store::StoreError;
-use meshwork_proto::workflow::{GetHistory, HistoryEntry, HistoryPage, WorkflowError};
-use meshwork_proto::{Json, RunId};
+use meshwork_proto::workflow::{GetHistory, HistoryEntry, HistoryPage};
+use std::sync::Arc;
 
 /// Entries in a page when no limit is given.
 const DEFAULT_LIMIT: u32 = 100;
@@ -22,7 +23,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct HistoryJob {
     ticket: Ticket,
-    id: RunId,
+    workflow: Arc<Workflow>,
     limit: u32,
 }
 
@@ -30,8 +31,10 @@ impl Coordinator {
     pub(super) fn history(&mut self, turn: &mut Turn<'_>, ticket: Ticket, get: GetHistory) {
         let GetHistory { id, after, limit } = get;
         let limit = if limit == 0 { DEFAULT_LIMIT } else { limit.min(MAX_LIMIT) };
+        let Some(workflow) = self.runs.get(&id).map(|live| Arc::clone(&live.run.workflow)) else { return };
         let scan = event_range(id, after.unwrap_or(0), limit);
-        self.read(turn, ReadPlan::Range(scan), Reading::History(Box::new(HistoryJob { ticket, id, limit })));
+        let job = HistoryJob { ticket, workflow, limit };
+        self.read(turn, ReadPlan::Range(scan), Reading::History(Box::new(job)));
     }
 
     pub(super) fn on_history(
@@ -40,25 +43,20 @@ impl Coordinator {
         job: HistoryJob,
         result: Result<Found, StoreError>,
     ) {
-        let HistoryJob { ticket, id, limit } = job;
-        let Some(live) = self.runs.get(&id) else {
-            // Pushed out of memory while it was read: asking again brings it back.
-            let problem = format!("workflow run {id} could not be read now: ask again");
-            return turn.refuse(ticket, WorkflowError::Unavailable(problem));
-        };
-        match result.and_then(|found| page(&live.run, &found.entries(), limit)) {
+        let HistoryJob { ticket, workflow, limit } = job;
+        match result.and_then(|found| page(&workflow, &found.entries(), limit)) {
             Ok(page) => turn.answer(ticket, Answer::History(page)),
             Err(error) => turn.refuse(ticket, error),
         }
     }
 }
 
-fn page(run: &Run, entries: &[(Bytes, Bytes)], limit: u32) -> Result<HistoryPage, StoreError> {
+fn page(workflow: &Workflow, entries: &[(Bytes, Bytes)], limit: u32) -> Result<HistoryPage, StoreError> {
     let mut page = HistoryPage { entries: Vec::with_capacity(entries.len()), next: None };
     let mut bytes = 0;
     for (key, value) in entries {
         let Some(seq) = read_event_key(key) else { continue };
-        let entry = entry(run, seq, &read::<EventRecord>(value)?);
+        let entry = entry(workflow, seq, &read::<EventRecord>(value)?);
         bytes += entry.detail.len() + entry.text.len();
         if bytes > PAGE_BYTES && !page.entries.is_empty() {
             page.next = page.entries.last().map(|entry| entry.seq);
@@ -72,15 +70,15 @@ fn page(run: &Run, entries: &[(Bytes, Bytes)], limit: u32) -> Result<HistoryPage
     Ok(page)
 }
 
-fn entry(run: &Run, seq: u64, record: &EventRecord) -> HistoryEntry {
+fn entry(workflow: &Workflow, seq: u64, record: &EventRecord) -> HistoryEntry {
     let unit = record.event.unit();
-    let step = unit.and_then(|unit| run.definition(unit.step)).map(|step| step.id.clone());
+    let step = unit.and_then(|unit| workflow.steps.get(unit.step as usize)).map(|step| step.id.clone());
     HistoryEntry {
         seq,
         at: record.at,
         kind: record.event.kind().to_owned(),
         item: unit.and_then(|unit| unit.item),
-        text: text::of(run, step.as_deref(), &record.event),
+        text: text::of(workflow, step.as_deref(), &record.event),
         step,
         detail: Json::from_value(&detail::of(record)),
     }

@@ -67,6 +67,8 @@ pub(crate) struct Tries {
     pub begun: u32,
     /// Attempts that failed.
     pub failed: u32,
+    /// The epoch in which the last one began.
+    pub epoch: u32,
     /// Input of the attempts.
     pub input: Option<Doc>,
     /// Content id of the input, when the step is pure.
@@ -164,6 +166,8 @@ pub(crate) struct Run {
     pub phase: Phase,
     /// Whether nothing new is to be started.
     pub paused: bool,
+    /// Who coordinated it before it came here.
+    pub taken_from: Option<PeerId>,
     /// Whether it is being handed over.
     pub moving: Option<Moving>,
     /// Its steps; empty before it started.
@@ -218,6 +222,7 @@ impl Run {
             round: 0,
             phase: Phase::Pending,
             paused: false,
+            taken_from: None,
             moving: None,
             steps: Vec::new(),
             tally,

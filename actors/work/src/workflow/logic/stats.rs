@@ -91,6 +91,12 @@ impl Counts {
         self.add(Standing::of(run));
     }
 
+    /// A run is not in memory any more.
+    pub(super) fn left(&mut self, run: &Run) {
+        let standing = Standing::of(run);
+        self.moved(standing, Standing { active: false, ..standing });
+    }
+
     /// Something happened in a run.
     pub(super) fn moved(&mut self, before: Standing, after: Standing) {
         if before == after {

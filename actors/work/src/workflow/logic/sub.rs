@@ -2,10 +2,9 @@
 
 use super::flight::AttemptEnd;
 use super::io::{Effect, FlightId, SubAnswer, SubCall, SubEnd, SubSubmit};
-use super::live::{Stage, What};
+use super::live::{Flight, Stage, What};
 use super::run::Phase;
 use super::submit::Asker;
-use super::tasks::attempt_key;
 use super::{Coordinator, Turn};
 use crate::workflow::definition::Action;
 use crate::workflow::logic::doc::Doc;
@@ -80,7 +79,7 @@ impl Coordinator {
             inputs,
             inputs_cid: tries.child.as_ref()?.inputs_cid,
             target_peers: run.targets.clone(),
-            idempotency_key: Some(attempt_key(flight, tries.begun, run.round)),
+            idempotency_key: Some(part_key(flight, tries.begun, run.round)),
             // They were known when this run was accepted: its parts wait for them.
             allow_unknown_tools: true,
             parent: Some(ParentStep {
@@ -315,4 +314,9 @@ impl Coordinator {
             self.attempt_failed(turn, run, unit, error, true, Ended::default());
         }
     }
+}
+
+/// The same for the same attempt, whoever coordinates the run: after a hand-over parts are found again by it.
+fn part_key(flight: &Flight, begun: u32, round: u32) -> String {
+    format!("wf/{}/{}/{begun}/{round}", flight.run, flight.unit)
 }

@@ -13,12 +13,11 @@ use crate::workflow::records::{
 };
 use bytes::Bytes;
 use meshwork_proto::store::{Acknowledge, Admission, StoreError};
+use meshwork_proto::task::MAX_NAME;
 use meshwork_proto::workflow::{RunState, RunSubmitted, SubmitRun, WorkflowError};
 use meshwork_proto::{Caller, PeerId, RunId, UnixMillis};
 use rand::Rng;
 
-/// Longest idempotency key, in bytes.
-const MAX_KEY: usize = 200;
 /// Most target peers: a task may name no more.
 const MAX_TARGETS: usize = 64;
 
@@ -84,6 +83,9 @@ impl Coordinator {
 
     fn check_submission(&self, asker: &Asker) -> Result<(), WorkflowError> {
         let SubmitRun { definition, inputs, target_peers, idempotency_key, parent, .. } = &asker.submit;
+        if self.draining && matches!(asker.who, Who::Request(_)) {
+            return Err(WorkflowError::Draining);
+        }
         for (what, len, max) in [
             ("definition", definition.len(), self.options.max_definition_bytes),
             ("inputs", inputs.len(), self.options.max_inputs_bytes),
@@ -93,7 +95,7 @@ impl Coordinator {
             }
         }
         if let Some(key) = idempotency_key
-            && (key.is_empty() || key.len() > MAX_KEY || key.chars().any(char::is_control))
+            && (key.is_empty() || key.len() > MAX_NAME || key.chars().any(char::is_control))
         {
             let problem = "idempotency_key is not a name: expected 1 to 200 visible characters";
             return Err(WorkflowError::InvalidArgument(problem.into()));
@@ -103,6 +105,10 @@ impl Coordinator {
             return Err(WorkflowError::InvalidArgument(problem));
         }
         let Some(parent) = parent else { return Ok(()) };
+        if parent.step.is_empty() || parent.step.len() > MAX_NAME {
+            let problem = "parent names a step with an id that is no id: expected 1 to 200 characters";
+            return Err(WorkflowError::InvalidArgument(problem.into()));
+        }
         if parent.depth > self.options.max_depth {
             let problem = format!(
                 "workflow is nested {} deep: at most {} levels are run",

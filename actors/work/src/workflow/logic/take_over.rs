@@ -70,6 +70,12 @@ impl Coordinator {
     /// What is known of the run here decides: the same epoch was taken over before, a higher one makes this one void.
     fn judge_incoming(&mut self, turn: &mut Turn<'_>, what: TakeOverRun, from: PeerId, known: Option<u32>) {
         let id = what.id;
+        let here = self.runs.get(&id).filter(|live| live.run.is_active());
+        // Who gave it away may have done so without hearing that it was taken, gone on with it, and give it again.
+        if here.is_some_and(|live| live.run.taken_from.as_ref() != Some(&from)) && known != Some(what.epoch) {
+            let problem = format!("workflow run {id} is coordinated here: peer {from} has no say in it");
+            return self.refuse_incoming(turn, id, &WorkflowError::Forbidden(problem));
+        }
         match known {
             Some(epoch) if epoch == what.epoch => self.answer_incoming(turn, id, epoch),
             Some(epoch) if epoch > what.epoch => {
@@ -134,7 +140,18 @@ impl Coordinator {
         if let Some((expected, _)) = gap {
             return wrong(format!("history of workflow run {} lacks event {expected}", what.id));
         }
+        let items = stored.events.iter().filter_map(|(_, record)| match record.event {
+            Event::Items { count, .. } => Some(u64::from(count)),
+            _ => None,
+        });
+        // (A run that was retried may have had the items of a step more than once.)
+        if let Some(count) = items.max().filter(|count| *count > u64::from(self.options.max_items)) {
+            return wrong(format!("history of workflow run {} has a step with {count} items", what.id));
+        }
         let run = rebuild(what.id, stored);
+        if run.total_items() > u64::from(self.options.max_items) {
+            return wrong(format!("history of workflow run {} has more items than a run may have", what.id));
+        }
         let moves_here = run.is_active()
             && run
                 .moving
@@ -162,6 +179,8 @@ impl Coordinator {
         // A client of the other peer: that peer speaks for it here.
         let submitter = header.submitter.take().unwrap_or_else(|| from.clone());
         header.submitter = Some(submitter);
+        // Keys of other peers' clients are not known here; those of parts are the same everywhere.
+        header.key = header.key.take().filter(|_| header.parent.is_some());
         run.submitter.clone_from(&header.submitter);
         let epoch = run.moving.as_ref().map_or(run.epoch, |moving| moving.epoch);
         let seq = run.seq + 1;
@@ -176,6 +195,10 @@ impl Coordinator {
             }
         }
         batch.put(event_key(id, seq), &last);
+        // What was decided here under a lower epoch is void.
+        let void = self.runs.get(&id).map_or(0, |live| live.run.seq);
+        (seq + 1..=void).for_each(|seq| batch.delete(event_key(id, seq)));
+        self.drop_run(turn, id);
         if let Some(before) = &before {
             batch.delete(summary_key(id));
             batch.delete(finish_key(before.finished, id));
@@ -193,12 +216,35 @@ impl Coordinator {
             let count = self.counts.kept_mut().of_mut(before.state, before.moved_to.is_some());
             *count = count.saturating_sub(1);
         }
-        self.forget_run(id);
+        self.drop_run(turn, id);
         self.totals.moved_in += 1;
         self.counts.arrived(&run);
         self.runs.insert(id, Box::new(Live::new(*run)));
         self.revive(turn, id);
         self.answer_incoming(turn, id, epoch);
+    }
+}
+
+impl Coordinator {
+    /// A run leaves memory with everything that is under way for it.
+    fn drop_run(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(live) = self.runs.get(&id) else { return };
+        self.counts.left(&live.run);
+        self.pending.remove(&(live.run.created, id));
+        let flights: Vec<_> = live.flights.values().copied().collect();
+        let waiting = live.waiters.iter().map(|waiter| waiter.ticket);
+        let askers: Vec<Ticket> = waiting.chain(live.parked.iter().map(|asked| asked.ticket)).collect();
+        for flight in flights {
+            if let Some(task) = self.land(flight).and_then(|landed| landed.task()) {
+                self.cancel_task(flight, task, "its run is coordinated by another peer");
+            }
+        }
+        for ticket in askers {
+            self.forget_wait(ticket);
+            let problem = format!("workflow run {id} is being taken over from another peer: ask again");
+            turn.refuse(ticket, WorkflowError::Unavailable(problem));
+        }
+        self.forget_run(id);
     }
 }
 

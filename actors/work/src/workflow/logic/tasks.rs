@@ -3,6 +3,7 @@
 use super::flight::AttemptEnd;
 use super::io::{Effect, FlightId, SubmitTask};
 use super::live::{Flight, Kind, Stage};
+use super::run::Tries;
 use super::units::may_retry;
 use super::{Coordinator, Turn};
 use crate::workflow::definition::{Action, Place, Step, TaskAction};
@@ -69,7 +70,7 @@ impl Coordinator {
                 Doc::Header { .. } => return None,
             },
         };
-        let key = attempt_key(flight, tries.begun, run.round);
+        let key = task_key(flight, tries, run.round);
         let (labels, target_peers) = self.place_of(flight.run, step, action);
         let attempt = tries.begun;
         let spec = TaskSpec {
@@ -269,10 +270,11 @@ pub(super) fn task_action(step: &Step) -> Option<&TaskAction> {
     }
 }
 
-/// The same for the same attempt, whoever submits it and however often.
-pub(super) fn attempt_key(flight: &Flight, begun: u32, round: u32) -> String {
+/// The same for the same attempt of the same coordination, however often it is submitted.
+fn task_key(flight: &Flight, tries: &Tries, round: u32) -> String {
     let undo = if flight.kind == Kind::Undo { "u" } else { "" };
-    format!("wf/{}/{}/{undo}{begun}/{round}", flight.run, flight.unit)
+    let Tries { begun, epoch, .. } = tries;
+    format!("wf/{}/{}/{undo}{begun}/{round}/{epoch}", flight.run, flight.unit)
 }
 
 fn metadata(run: RunId, step: &str, unit: Unit, attempt: u32, kind: Kind) -> Json {

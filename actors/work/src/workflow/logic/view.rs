@@ -79,7 +79,7 @@ impl Coordinator {
             let step = StepIx::try_from(place).unwrap_or(StepIx::MAX);
             let flight = live.flights.get(&Unit::step(step)).and_then(|flight| self.flights.get(flight));
             let task = flight.and_then(Flight::task);
-            if let Some(task) = task
+            if let Some(task) = task.or_else(|| self.task_of_item(live, step))
                 && tasks.len() < ASKED_TASKS
             {
                 tasks.push((place, task));
@@ -87,6 +87,13 @@ impl Coordinator {
             views.push(step_view(live, step, definition, task));
         }
         (views, tasks)
+    }
+
+    /// Some task of a step with items, to be asked for what it waits for.
+    fn task_of_item(&self, live: &Live, step: StepIx) -> Option<TaskId> {
+        let items = Unit::item(step, 0)..=Unit::item(step, u32::MAX);
+        let flying = live.flights.range(items).take(NAMED);
+        flying.filter_map(|(_, flight)| self.flights.get(flight)?.task()).next()
     }
 
     /// What a run waits for as a whole, in words.

@@ -139,6 +139,9 @@ fn too_many_signals_are_refused() {
     assert!(error.to_string().contains("at most 64 signals"), "{error}");
     let large = bench.control(id, signal("s", &json!("x".repeat(40_000)))).unwrap_err();
     assert!(matches!(large, WorkflowError::TooLarge { .. }));
+    let broken = RunAction::Signal { name: "s".into(), payload: Json::from_checked("{".into()) };
+    let error = bench.control(id, broken).unwrap_err();
+    assert!(error.to_string().contains("not JSON"), "{error}");
 }
 
 #[test]

@@ -192,6 +192,29 @@ fn a_queue_that_takes_nothing_now_is_asked_again() {
 }
 
 #[test]
+fn a_node_that_drains_takes_no_new_runs_and_keeps_those_that_it_has() {
+    let mut bench = Bench::new();
+    bench.queue.draining = true;
+    let id = bench.submit(&one(json!({"id": "a", "tool": "t", "input": {}})), &json!({}));
+    let step = json!({"id": "a", "tool": "t", "input": {"n": 1}});
+    let refused = bench.try_submit(super::bench::submission(&one(step), &json!({}))).unwrap_err();
+    assert_eq!(refused, meshwork_proto::workflow::WorkflowError::Draining);
+    assert!(bench.get(id).waiting_for.unwrap().contains("draining"));
+    bench.queue.draining = false;
+    bench.restart();
+    bench.complete("a", json!(1));
+    assert_eq!(bench.get(id).state, RunState::Completed);
+}
+
+#[test]
+fn an_error_that_is_told_at_length_is_kept_short() {
+    let mut bench = Bench::new();
+    let id = bench.submit(&one(json!({"id": "a", "tool": "t", "input": {}})), &json!({}));
+    bench.fail("a", &"ä".repeat(100_000));
+    assert!(bench.get(id).error.unwrap().message.len() < 3_000);
+}
+
+#[test]
 fn an_end_that_was_not_heard_is_asked_for() {
     let mut bench = Bench::new();
     let id = bench.submit(&one(json!({"id": "a", "tool": "t", "input": {}})), &json!({}));

@@ -29,6 +29,7 @@ pub(crate) struct FakeQueue {
     next: u64,
     /// It takes nothing now.
     pub full: bool,
+    pub draining: bool,
 }
 
 impl FakeQueue {
@@ -39,6 +40,9 @@ impl FakeQueue {
         behind: usize,
     ) -> Result<(Submitted, Option<TaskEnded>), QueueError> {
         spec.check().map_err(QueueError::Spec)?;
+        if self.draining {
+            return Err(QueueError::Draining);
+        }
         if self.full {
             return Err(QueueError::Full { held: 1, max: 1 });
         }

@@ -211,9 +211,21 @@ fn a_peer_that_refuses_leaves_the_run_where_it_is_under_a_higher_epoch() {
     // A request that was under way all the time is answered now, and too late: the next hand-over is judged by epochs.
     let late = pair.ask_there(&what, &history);
     assert!(pair.there.answer(late).is_ok());
+    for step in ["a", "side", "b"] {
+        pair.there.complete(step, json!("void"));
+    }
     pair.coordinate(id, OTHER).unwrap();
     pair.hand_over();
-    assert_eq!(pair.there.get(id).epoch, 4);
+    let view = pair.there.get(id);
+    assert_eq!(
+        (view.epoch, view.steps[0].state),
+        (4, StepState::Running),
+        "what was decided under epoch 2 is void"
+    );
+    pair.there.restart();
+    assert_eq!(pair.there.get(id).steps[0].state, StepState::Running);
+    pair.there.complete("a", json!("A"));
+    assert_eq!(pair.there.input_of(pair.there.task("b")), json!({"a": "A"}));
 }
 
 #[test]
@@ -302,4 +314,36 @@ fn a_run_is_spread_over_the_peers_that_are_named() {
     pair.here.complete("a", json!(0));
     pair.here.restart();
     assert_eq!(pair.here.queue.tasks[&pair.here.task("b")].spec.target_peers, [other()].into());
+}
+
+#[test]
+fn a_run_that_is_coordinated_here_cannot_be_replaced_by_somebody_else() {
+    let mut pair = Pair::new();
+    let id = pair.there.submit(&definition(), &json!({}));
+    let forged = TakeOverRun { id, epoch: 9, history: Cid::of(b"forged"), len: 6 };
+    let ticket = pair.there.ask_as(member(owner()), Op::TakeOver(forged));
+    assert!(matches!(pair.there.answer(ticket), Err(WorkflowError::Forbidden(_))));
+    assert!(pair.there.fetches.is_empty());
+    assert_eq!(pair.there.get(id).epoch, 1);
+}
+
+#[test]
+fn a_forged_history_cannot_claim_more_items_than_a_run_may_have() {
+    let mut pair = Pair::new();
+    let fan = json!({"name": "fan", "steps": [{"id": "f", "for_each": [1, 2], "tool": "t", "input": {}}]});
+    let id = pair.here.submit(&fan, &json!({}));
+    pair.coordinate(id, OTHER).unwrap();
+    let (what, history) = pair.request();
+    let mut export = Export::decode(&history).unwrap();
+    for (_, record) in &mut export.events {
+        if let crate::workflow::records::Event::Items { count, .. } = &mut record.event {
+            *count = u32::MAX;
+        }
+    }
+    let stored = pair.there_stored(export);
+    let ticket = pair.there.ask_as(member(owner()), Op::TakeOver(what.clone()));
+    pair.there.fetches.clear();
+    pair.there.turn(|state, turn| state.fetched_incoming(turn, &what, &owner(), Ok((stored, None))));
+    let error = pair.there.answer(ticket).unwrap_err().to_string();
+    assert!(error.contains("a step with 4294967295 items"), "{error}");
 }

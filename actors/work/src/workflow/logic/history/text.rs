@@ -1,13 +1,13 @@
 //! Events as sentences.
 
-use crate::workflow::logic::run::Run;
+use crate::workflow::definition::Workflow;
 use crate::workflow::records::{Ended, Event, How, Unit};
 use meshwork_proto::{MeshError, PeerId, UnixMillis};
 
 /// A sentence about an event.
-pub(super) fn of(run: &Run, step: Option<&str>, event: &Event) -> String {
+pub(super) fn of(workflow: &Workflow, step: Option<&str>, event: &Event) -> String {
     match event {
-        Event::Submitted => format!("the run of workflow {} was accepted", run.workflow.name),
+        Event::Submitted => format!("the run of workflow {} was accepted", workflow.name),
         Event::Started => "the run started".to_owned(),
         Event::Paused { by } => format!("the run was paused{}", asked(by.as_ref())),
         Event::Resumed { by } => format!("the run was resumed{}", asked(by.as_ref())),

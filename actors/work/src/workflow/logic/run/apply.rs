@@ -22,9 +22,9 @@ impl Run {
             Event::Spread { peers, .. } => self.targets.clone_from(peers),
             Event::Skipped { unit } => self.finish_unit(at, *unit, StepState::Skipped),
             Event::Items { step, count, items } => self.apply_items(at, seq, *step, *count, items),
-            Event::TaskBegun { unit, input } => self.apply_begun(at, seq, *unit, input.as_ref(), None),
+            Event::TaskBegun { unit, input } => self.apply_begun(record, seq, *unit, input.as_ref(), None),
             Event::SubBegun { unit, peer, inputs } => {
-                self.apply_begun(at, seq, *unit, inputs.as_ref(), Some(peer));
+                self.apply_begun(record, seq, *unit, inputs.as_ref(), Some(peer));
             }
             Event::SubPlaced { unit, run } => {
                 if let Some(child) = self.tries_mut(*unit).and_then(|tries| tries.child.as_mut()) {
@@ -46,7 +46,7 @@ impl Run {
                 self.apply_ending(at, &record.event);
             }
             Event::UndoBegun { .. } | Event::UndoFailed { .. } | Event::Undone { .. } => {
-                self.apply_undo(at, seq, &record.event);
+                self.apply_undo(record, seq);
             }
             Event::Retried { from, .. } => self.apply_retried(at, *from),
             Event::MoveBegun { to, epoch, .. } => {
@@ -61,9 +61,10 @@ impl Run {
                 self.epoch = *epoch;
                 self.phase = Phase::Moved(to.clone());
             }
-            Event::TakenOver { epoch, .. } => {
+            Event::TakenOver { from, epoch } => {
                 self.moving = None;
                 self.epoch = *epoch;
+                self.taken_from = Some(from.clone());
             }
             Event::ParentMoved { peer } => {
                 if let Some(parent) = &mut self.parent {
@@ -93,7 +94,7 @@ impl Run {
 
     fn apply_begun(
         &mut self,
-        at: UnixMillis,
+        record: &EventRecord,
         seq: u64,
         unit: Unit,
         input: Option<&(Payload, Cid)>,
@@ -101,12 +102,13 @@ impl Run {
     ) {
         self.set_unit_state(unit, StepState::Running);
         if let Some(run) = self.step_mut(unit.step) {
-            run.started.get_or_insert(at);
+            run.started.get_or_insert(record.at);
         }
         self.count_begun(unit);
         let pure = self.definition(unit.step).is_some_and(|step| step.pure);
         let Some(tries) = self.tries_mut(unit) else { return };
         tries.begun += 1;
+        tries.epoch = record.epoch;
         tries.due = None;
         if let Some((input, cid)) = input {
             tries.input = Some(Doc::of_event(input, seq));

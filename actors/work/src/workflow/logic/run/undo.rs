@@ -1,16 +1,17 @@
 //! Taking back what completed, one unit after the other, the last one first.
 
 use super::{Doc, Run, Tries, Undoing};
-use crate::workflow::records::{Event, Unit};
+use crate::workflow::records::{Event, EventRecord, Unit};
 use meshwork_proto::UnixMillis;
 use meshwork_proto::workflow::StepState;
 
 impl Run {
-    pub(super) fn apply_undo(&mut self, at: UnixMillis, seq: u64, event: &Event) {
-        match event {
+    pub(super) fn apply_undo(&mut self, record: &EventRecord, seq: u64) {
+        match &record.event {
             Event::UndoBegun { unit, input } => {
                 let tries = self.undo_tries(*unit);
                 tries.begun += 1;
+                tries.epoch = record.epoch;
                 tries.due = None;
                 if let Some((input, _)) = input {
                     tries.input = Some(Doc::of_event(input, seq));
@@ -35,7 +36,7 @@ impl Run {
                 self.note_peer(*unit, ended);
                 self.undo_tries(*unit);
                 self.undoing = None;
-                self.undone(at, *unit);
+                self.undone(record.at, *unit);
             }
             _ => {}
         }
