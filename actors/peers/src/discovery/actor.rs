@@ -33,6 +33,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// So much earlier than its asker the network gives a dial up.
+const GRACE: Duration = Duration::from_secs(1);
 /// How often gauges and counters are brought up to date.
 const SHOW_EVERY: Duration = Duration::from_secs(2);
 /// While the transport has no addresses yet, at the start, this node is looked at so often.
@@ -357,7 +359,8 @@ impl Discovery {
         let request = ConnectPeer {
             peer: dial.peer.clone(),
             addresses: dial.addresses.clone(),
-            deadline_ms: millis(within),
+            // The network ends first and says what became of each address: an ask that ended first would know nothing.
+            deadline_ms: millis(within.saturating_sub(GRACE).max(within / 2)),
         };
         async move {
             connect.ask(request, within).await.unwrap_or_else(|error| {

@@ -130,7 +130,7 @@ fn a_peer_is_registered_by_hand_and_the_answer_says_how_it_stands() {
             async move { register.ask(request, LONG).await.unwrap() }
         });
         // Two dials: the one that was asked for, and discovery's own.
-        let (request, reply) = scene.dial_of(Some(B), 3000).await;
+        let (request, reply) = scene.dial_of(Some(B), 2000).await;
         assert_eq!(request.addresses, [X]);
         reply.send(Err(unreachable(B)));
         let tried = trying.await.unwrap().unwrap();
@@ -141,7 +141,7 @@ fn a_peer_is_registered_by_hand_and_the_answer_says_how_it_stands() {
             let request = ask(None, &["/ip4/198.51.100.9/tcp/9"], 3000);
             async move { register.ask(request, LONG).await.unwrap() }
         });
-        let (_, reply) = scene.dial_of(None, 3000).await;
+        let (_, reply) = scene.dial_of(None, 2000).await;
         // The transport tells of the connection before it answers who it was: that makes nobody known from before.
         scene.ports.connection.tell(up(C)).unwrap();
         world.advance(SECOND).await;
