@@ -380,10 +380,10 @@ impl Coordinator {
         }
     }
 
-    /// A commit failed. What is not in memory yet and was refused for want of room is as if it had never been asked;
-    /// everything else is in memory but not in the store.
+    /// A commit failed. What is not in memory yet and was refused (no room, or more at once than the store takes) is as
+    /// if it had never been asked; everything else is in memory but not in the store.
     fn undo_commit(&mut self, turn: &mut Turn<'_>, after: Vec<After>, error: StoreError) {
-        let refused = matches!(error, StoreError::DiskFull { .. });
+        let refused = matches!(error, StoreError::DiskFull { .. } | StoreError::InvalidBatch(_));
         let not_applied = after.iter().all(|after| matches!(after, After::Arrived(_) | After::TakenOver(_)));
         if !refused || !not_applied || after.is_empty() {
             return self.fail(turn, error);

@@ -191,6 +191,7 @@ impl Coordinator {
             return Err(WorkflowError::Full { held, max });
         }
         let finished = live.run.finished.unwrap_or_default();
+        self.drop_timers(id);
         self.emit(turn.now, id, Event::Retried { from, by: by(caller) });
         self.outgoing.batch.delete(summary_key(id));
         self.outgoing.batch.delete(finish_key(finished, id));

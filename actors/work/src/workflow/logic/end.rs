@@ -34,16 +34,20 @@ impl Coordinator {
             live.starts.clear();
             live.again.clear();
         }
-        self.stop_flights(turn, id);
+        // Set first: what is stopped may end the run here and now, and with it its timers.
         let bound = turn.now.after(self.options.stop_within());
         self.set_timer(id, bound, What::Stop);
+        self.stop_flights(turn, id);
         self.try_end(turn, id);
     }
 
     /// What is still running is not waited for any more.
     pub(super) fn stop_waiting(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let undoes = self.runs.get(&id).is_some_and(|live| live.run.undoing.is_some());
-        if !undoes {
+        let stops = self
+            .runs
+            .get(&id)
+            .is_some_and(|live| matches!(live.run.phase, Phase::Ending(_)) && live.run.undoing.is_none());
+        if stops {
             self.abandon_flights(turn, id);
             self.try_end(turn, id);
         }

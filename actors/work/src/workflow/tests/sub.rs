@@ -237,3 +237,26 @@ fn who_coordinates_the_run_may_read_and_cancel_its_parts_whoever_submitted_them(
     let ticket = bench.ask_as(member(other()), Op::Submit(submit));
     assert!(bench.answer(ticket).unwrap_err().to_string().contains("that its submitter coordinates"));
 }
+
+#[test]
+fn a_run_that_is_cancelled_and_run_on_soon_after_is_not_stopped_by_the_limit_of_that_cancel() {
+    let mut bench = Bench::new();
+    // What is under way waits for a signal in a part, and so ends with the cancel itself.
+    let outer = json!({
+        "name": "outer",
+        "workflows": {"part": {"name": "part", "steps": [{"id": "wait", "wait": {"signal": "go"}}]}},
+        "steps": [{"id": "sub", "workflow": "part"}]
+    });
+    let id = bench.submit(&outer, &json!({}));
+    bench.control(id, RunAction::Cancel { reason: None, compensate: false }).unwrap();
+    assert_eq!(bench.get(id).state, RunState::Cancelled);
+    bench.advance(1_000);
+    bench.control(id, RunAction::Retry { from: None }).unwrap();
+    bench.advance(600_000);
+    let view = bench.get(id);
+    assert_eq!((view.state, view.steps[0].state), (RunState::Running, StepState::Running));
+    let part = part_of(&mut bench);
+    let payload = Json::from_value(&json!("went"));
+    bench.control(part, RunAction::Signal { name: "go".into(), payload }).unwrap();
+    assert_eq!(bench.get(id).state, RunState::Completed);
+}
