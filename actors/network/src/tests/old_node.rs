@@ -115,42 +115,42 @@ impl OldNode {
         };
         let version = self.version;
         let handshake = self.handshake(Side::Initiator, crate::address::peer_of(&peer));
-        let (admit, admission_stream) = oneshot::channel();
-        let (work, work_stream) = oneshot::channel();
-        let streams = self.swarm.behaviour_mut();
         let (admission_protocol, work_protocol) = match self.version {
             1 => (ADMISSION_PROTOCOL_1, MESHWORK_PROTOCOL_1),
             _ => (ADMISSION_PROTOCOL, MESHWORK_PROTOCOL_2),
         };
-        streams.open(peer, connection, [StreamProtocol::new(admission_protocol)], admit);
-        streams.open(peer, connection, [StreamProtocol::new(work_protocol)], work);
+        let (admit, admission_stream) = oneshot::channel();
+        let protocols = [StreamProtocol::new(admission_protocol)];
+        self.swarm.behaviour_mut().open(peer, connection, protocols, admit);
+        let admitted = async {
+            let (_, stream) = admission_stream.await.unwrap().unwrap();
+            admission::run(stream, handshake, traffic(), WITHIN).await.unwrap();
+        };
+        tokio::pin!(admitted);
+        loop {
+            tokio::select! {
+                () = &mut admitted => break,
+                _ = self.swarm.select_next_some() => {}
+            }
+        }
+        // As nodes do, only now: a request stream that is there before any handshake is a stranger's.
+        let (work, work_stream) = oneshot::channel();
+        let protocols = [StreamProtocol::new(work_protocol)];
+        self.swarm.behaviour_mut().open(peer, connection, protocols, work);
         tokio::spawn(async move {
             loop {
                 self.swarm.select_next_some().await;
             }
         });
-        let (_, stream) = admission_stream.await.unwrap().unwrap();
-        admission::run(stream, handshake, traffic(), WITHIN).await.unwrap();
         let (_, stream) = work_stream.await.unwrap().unwrap();
         let pipe = FramePipe::new(stream, MAX_WIRE_FRAME, traffic());
         let (link, task) = Link::new(pipe, version, crate::address::peer_of(&peer), || {});
         tokio::spawn(task);
-        let until = Instant::now() + WITHIN;
-        let (mut answers, mut ids) = (Vec::new(), 1..);
-        for request in requests {
-            let answer = loop {
-                let id = ids.next().unwrap();
-                let frame = WireFrame::Request { id, deadline_ms: 10_000, request: request.clone() };
-                let frame = Bytes::from(encode_wire(&frame, MAX_WIRE_FRAME).unwrap());
-                let answer = link.ask(id, frame, Instant::now() + WITHIN).await.expect("an answer");
-                // The node says yes before it has noted so itself: who is as quick as this asks again.
-                let early = matches!(&answer, Err(error) if error.code == ErrorCode::NotAdmitted);
-                if !early || Instant::now() >= until {
-                    break answer;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            };
-            answers.push(answer);
+        let mut answers = Vec::new();
+        for (id, request) in (1..).zip(requests) {
+            let frame = WireFrame::Request { id, deadline_ms: 10_000, request };
+            let frame = Bytes::from(encode_wire(&frame, MAX_WIRE_FRAME).unwrap());
+            answers.push(link.ask(id, frame, Instant::now() + WITHIN).await.expect("an answer"));
         }
         answers
     }
