@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A tool that notes that it ran, and short leases, so that a new executor need not wait long for the attempts of the old one.
+/// A tool that notes that it ran (but not when its node was killed before it had told the arguments), and short leases, so that a new executor need not wait long for the attempts of the old one.
 fn noting(dir: &Path) -> String {
     let ran = dir.join("ran");
     std::fs::write(&ran, "").unwrap();
@@ -15,7 +15,7 @@ fn noting(dir: &Path) -> String {
         "node.yaml",
         &format!(
             "p2p:\n  taskqueue: {{lease_s: 2, worker_grace_s: 1}}\nexecutor:\n  slots: 4\n  tools:\n    - name: note\n      concurrency: 4\n      \
-             command: [/bin/sh, -c, 'read line; echo \"$line\" >> {ran}; sleep 0.2; echo \"$line\"']\n      write_paths: [{dir}]\n",
+             command: [/bin/sh, -c, 'read line; [ -n \"$line\" ] || exit 1; echo \"$line\" >> {ran}; sleep 0.2; echo \"$line\"']\n      write_paths: [{dir}]\n",
             ran = ran.display(),
             dir = dir.display(),
         ),
