@@ -11,6 +11,7 @@ mod action;
 mod document;
 mod graph;
 mod inputs;
+mod members;
 mod place;
 mod problems;
 mod read;

@@ -1,7 +1,8 @@
 //! Reading one step.
 
-use super::document::{OneOrMany, StepDoc};
+use super::document::StepDoc;
 use super::inputs::Inputs;
+use super::members::OneOrMany;
 use super::problems::At;
 use super::read::{Written, on_failure};
 use super::sub::Library;

@@ -242,7 +242,7 @@ impl Bench {
             }
             Pending::Submit(task) => self.submit_task(*task),
             Pending::Cancel(flight, task) => {
-                let result = self.queue.cancel(task).map_err(|error| Refused::of(&error));
+                let result = self.queue.cancel(task, self.commits).map_err(|error| Refused::of(&error));
                 if self.queue.end_of(task).is_some() && result.is_ok() {
                     self.tell(task);
                 }

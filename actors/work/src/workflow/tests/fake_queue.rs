@@ -17,6 +17,8 @@ pub(crate) struct FakeTask {
     pub worker: Option<WorkerId>,
     /// Commits of the coordinator that had been sent when it was submitted: if one of them is lost, so is this.
     pub behind: usize,
+    /// The same of its cancel.
+    pub cancelled_behind: Option<usize>,
     /// How often it was worked on to its end.
     pub done: u32,
 }
@@ -58,8 +60,18 @@ impl FakeQueue {
         random[2..].copy_from_slice(&self.next.to_be_bytes());
         let id = TaskId::from_parts(UnixMillis(self.next), random);
         self.by_key.insert(key, id);
-        let (status, output, error, worker, done) = (TaskStatus::Queued, None, None, None, 0);
-        self.tasks.insert(id, FakeTask { spec, status, output, error, worker, behind, done });
+        let status = TaskStatus::Queued;
+        let task = FakeTask {
+            spec,
+            status,
+            output: None,
+            error: None,
+            worker: None,
+            behind,
+            cancelled_behind: None,
+            done: 0,
+        };
+        self.tasks.insert(id, task);
         Ok((Submitted { id, status, existing: false }, None))
     }
 
@@ -85,7 +97,7 @@ impl FakeQueue {
     }
 
     /// Gives up a task; a running one when the story says so.
-    pub(crate) fn cancel(&mut self, id: TaskId) -> Result<Submitted, QueueError> {
+    pub(crate) fn cancel(&mut self, id: TaskId, behind: usize) -> Result<Submitted, QueueError> {
         let task = self.tasks.get_mut(&id).ok_or(QueueError::UnknownTask(id))?;
         if task.status.is_finished() {
             let wanted = "only a queued or running task can be cancelled";
@@ -94,6 +106,7 @@ impl FakeQueue {
         if task.status == TaskStatus::Queued {
             task.status = TaskStatus::Cancelled;
             task.error = Some(MeshError::new(ErrorCode::Cancelled, "cancelled"));
+            task.cancelled_behind = Some(behind);
         }
         let status = task.status;
         Ok(Submitted { id, status, existing: true })
@@ -131,6 +144,12 @@ impl FakeQueue {
     /// The process ended when only so many commits of the coordinator had reached the disk.
     pub(crate) fn forget_behind(&mut self, commits: usize) {
         self.tasks.retain(|_, task| task.behind <= commits);
+        for task in self.tasks.values_mut() {
+            if task.cancelled_behind.take_if(|behind| *behind > commits).is_some() {
+                task.status = TaskStatus::Queued;
+                task.error = None;
+            }
+        }
         self.by_key.retain(|_, id| self.tasks.contains_key(id));
     }
 }

@@ -74,6 +74,10 @@ fn both_forms_fit_the_schema_and_mistakes_do_not() {
         json!({"name": "w", "steps": [{"id": "a", "tool": "t", "timeout_s": 0}]}),
         json!({"name": "w", "steps": [{"id": "a", "tool": "t", "unknown": 1}]}),
         json!({"name": "w", "steps": [{"id": "a", "tool": "t", "priority": 11}]}),
+        json!({"name": "w", "steps": [{"id": "a", "wait": ["signal"]}]}),
+        json!({"name": "w", "steps": [{"id": "a", "tool": "t", "retry": [2]}]}),
+        json!({"name": "w", "steps": [{"id": "a", "tool": "t", "place": []}]}),
+        json!({"name": "w", "steps": [{"id": "a", "tool": "t", "compensate": ["u"]}]}),
         json!({"tasks": [{"model": "x"}]}),
     ] {
         assert!(!validator.is_valid(&wrong), "{wrong}");

@@ -239,7 +239,7 @@ fn watches(outside: &Shared, ports: &WorkflowPorts) -> Port<queue::By<WatchTask>
 fn cancels(outside: &Shared, ports: &WorkflowPorts) -> Port<queue::By<Cancel>> {
     let ended = ports.ended.clone();
     served(outside, move |outside, by: queue::By<Cancel>| {
-        let cancelled = outside.queue.cancel(by.op.id)?;
+        let cancelled = outside.queue.cancel(by.op.id, 0)?;
         if let Some(end) = outside.queue.end_of(by.op.id) {
             ended.tell(end).unwrap();
         }
