@@ -177,14 +177,14 @@ impl WorkflowActor {
     /// Lets the logic decide, and carries out what it decided. Events leave in a turn of their own, together with those
     /// of whatever comes until then.
     fn step(&mut self, ctx: &mut Ctx<'_, Self>, decide: impl FnOnce(&mut Coordinator, &mut Turn<'_>)) {
-        let now = ctx.now();
+        let (now, wall) = (ctx.now(), self.shared.deps.clock.wall());
         let mut out = Vec::new();
-        decide(&mut self.state, &mut Turn { now, out: &mut out });
+        decide(&mut self.state, &mut Turn { now, wall, out: &mut out });
         let mut effects: VecDeque<Effect> = out.into();
         while let Some(effect) = effects.pop_front() {
             if let Some((flight, prepared)) = self.carry_out(effect, ctx) {
                 let mut out = Vec::new();
-                self.state.prepared(&mut Turn { now, out: &mut out }, flight, prepared);
+                self.state.prepared(&mut Turn { now, wall, out: &mut out }, flight, prepared);
                 effects.extend(out);
             }
         }

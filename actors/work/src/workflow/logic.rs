@@ -148,6 +148,8 @@ pub(crate) struct Coordinator {
     next_number: u64,
     /// Runs that have something to start, in turn.
     turns: VecDeque<RunId>,
+    /// Runs that had their turn and found no place, those with the least under way first.
+    crowded: BTreeSet<(u32, RunId)>,
     /// Units that take a place in the queue.
     in_flight: u32,
     /// Runs that wait for their place, in the order of their submission.
@@ -198,6 +200,7 @@ impl Coordinator {
             unanswered: 0,
             next_number: 0,
             turns: VecDeque::new(),
+            crowded: BTreeSet::new(),
             in_flight: 0,
             pending: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -286,7 +289,7 @@ impl Coordinator {
     /// [`Coordinator::go_on`].
     pub(crate) fn wants_more(&self) -> bool {
         let idle = self.loading || self.stalled || self.dead.is_some();
-        !idle && !self.turns.is_empty() && self.in_flight < self.options.max_in_flight
+        !idle && self.has_turns()
     }
 
     /// Does some of what was left.

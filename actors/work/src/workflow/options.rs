@@ -15,7 +15,8 @@ pub struct WorkflowOptions {
     pub max_running: u32,
     /// Most unfinished runs; further ones are refused. Default 100 000.
     pub max_unfinished: u32,
-    /// Most tasks of all runs together that are in the queue at a time. Default 1024.
+    /// Most tasks of all runs together that are in the queue at a time: a run takes no more of these places than it
+    /// leaves free. A run without any task there may have one all the same. Default 1024.
     pub max_in_flight: u32,
     /// Largest definition in bytes. Default 1 MiB.
     pub max_definition_bytes: u64,
@@ -47,6 +48,9 @@ pub struct WorkflowOptions {
     pub max_waiters: u32,
     /// How long a run that fails or is cancelled waits for its running steps to stop. Default 60.
     pub stop_within_s: f64,
+    /// How long an attempt to take a step back may wait for its worker; the step's own time limit comes on top. Default
+    /// 3600.
+    pub undo_within_s: f64,
     /// How long a run that moves to another peer waits for its running steps to end. Default 60.
     pub move_within_s: f64,
     /// How often tasks that take long are asked after, in case their end was not heard. Default 30.
@@ -78,6 +82,7 @@ impl Default for WorkflowOptions {
             max_wait_s: 60.0,
             max_waiters: 4096,
             stop_within_s: 60.0,
+            undo_within_s: 3600.0,
             move_within_s: 60.0,
             reconcile_s: 30.0,
             document_cache_bytes: 32 * 1024 * 1024,
@@ -116,6 +121,7 @@ impl WorkflowOptions {
             ("pure_retention_s", self.pure_retention_s),
             ("max_wait_s", self.max_wait_s),
             ("stop_within_s", self.stop_within_s),
+            ("undo_within_s", self.undo_within_s),
             ("move_within_s", self.move_within_s),
         ] {
             if !(0.0..=LONGEST).contains(&value) {
@@ -165,6 +171,10 @@ impl WorkflowOptions {
 
     pub(crate) fn stop_within(&self) -> Duration {
         seconds(self.stop_within_s)
+    }
+
+    pub(crate) fn undo_within(&self) -> Duration {
+        seconds(self.undo_within_s)
     }
 
     pub(crate) fn move_within(&self) -> Duration {

@@ -4,6 +4,7 @@
 mod actor;
 mod basics;
 pub(super) mod bench;
+mod clock;
 mod control;
 pub(super) mod disk;
 mod durable;

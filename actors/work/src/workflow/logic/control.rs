@@ -1,6 +1,6 @@
 //! What people and other runs do with a run: cancel, pause, resume, signal, retry.
 
-use super::live::{What, by};
+use super::live::by;
 use super::run::Phase;
 use super::{After, Answer, Coordinator, Ticket, Turn};
 use crate::workflow::expression::nearest;
@@ -69,7 +69,15 @@ impl Coordinator {
                 self.begin_ending(turn, id, Event::Cancelling { reason, compensate, by: by(caller) });
                 Ok(())
             }
+            Phase::Ending(ending) if ending.compensate && !compensate => {
+                self.give_up_undo(turn, id, by(caller));
+                Ok(())
+            }
             Phase::Ending(ending) if ending.state == RunState::Cancelled => Ok(()),
+            Phase::Ending(ending) if ending.compensate => Err(self.wrong_state(
+                id,
+                "it fails already and is being taken back: a cancel without compensation gives that up",
+            )),
             Phase::Finished(RunState::Cancelled) => Ok(()),
             Phase::Ending(_) => Err(self.wrong_state(id, "it fails already, and what runs is being stopped")),
             Phase::Finished(_) | Phase::Moved(_) => {
@@ -143,11 +151,10 @@ impl Coordinator {
         let event = Event::Signal { name: name.to_owned(), payload: payload.clone(), by: by(caller) };
         let seq = self.emit(turn.now, id, event);
         if let (Some(unit), Some(seq)) = (unit, seq) {
-            let due = self.runs.get_mut(&id).and_then(|live| {
+            if let Some(live) = self.runs.get_mut(&id) {
                 live.want_no_more(name, unit);
-                live.run.tries(unit)?.due
-            });
-            self.drop_timer(id, due, What::Unit(unit));
+            }
+            self.drop_unit_timer(id, unit);
             let cid = Cid::of(payload.bytes());
             self.complete(
                 turn,

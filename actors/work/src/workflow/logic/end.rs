@@ -12,6 +12,8 @@ use meshwork_proto::{Cid, ErrorCode, MeshError, RunId};
 
 /// Steps of finished runs that stay in memory, of all runs together.
 const DONE_STEPS: usize = 100_000;
+/// Most steps that an error names.
+const NAMED: usize = 20;
 
 impl Coordinator {
     /// The run fails or is cancelled: nothing more is started, and what is under way is given up.
@@ -47,7 +49,7 @@ impl Coordinator {
             .runs
             .get(&id)
             .is_some_and(|live| matches!(live.run.phase, Phase::Ending(_)) && live.run.undoing.is_none());
-        if stops {
+        if stops && self.undo_flight(id).is_none() {
             self.abandon_flights(turn, id);
             self.try_end(turn, id);
         }
@@ -66,6 +68,9 @@ impl Coordinator {
         let (state, mut error) = (ending.state, ending.error.clone());
         if let Some(first) = live.run.stuck.first() {
             error.message.push_str(&stuck(&live.run, first.step));
+        }
+        if ending.given_up {
+            error.message.push_str(&left(&live.run));
         }
         self.finish(turn, id, state, None, Some(error));
     }
@@ -220,6 +225,26 @@ fn stuck(run: &Run, step: u32) -> String {
         1 => format!("; step {name} could not be taken back: {why}"),
         count => format!("; {count} units could not be taken back, the first of step {name}: {why}"),
     }
+}
+
+/// What is added to the error of a run whose taking back was given up.
+fn left(run: &Run) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for unit in run.undo.iter().rev() {
+        let name = run.definition(unit.step).map_or("", |step| step.id.as_str());
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        if names.len() > NAMED {
+            break;
+        }
+    }
+    if names.is_empty() {
+        return String::new();
+    }
+    let more = if names.len() > NAMED { " and more" } else { "" };
+    names.truncate(NAMED);
+    format!("; taking back was given up, and these steps were not taken back: {}{more}", names.join(", "))
 }
 
 /// Milliseconds as seconds, as people write them.

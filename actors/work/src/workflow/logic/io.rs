@@ -328,8 +328,10 @@ pub(crate) enum Note {
 
 /// What surrounds one call of the state machine.
 pub(crate) struct Turn<'a> {
-    /// The time.
+    /// The time, which goes on evenly.
     pub now: UnixMillis,
+    /// The time on the wall, which may be set: what people plan goes by it.
+    pub wall: UnixMillis,
     /// Where effects go.
     pub out: &'a mut Vec<Effect>,
 }

@@ -27,6 +27,8 @@ pub(crate) enum What {
     Unit(Unit),
     /// The next attempt to take a unit back.
     Undo,
+    /// An attempt to take a unit back has had its time.
+    UndoTimeout,
     /// What was refused is tried again.
     Again(FlightId),
     /// The sub-workflow has had its time.
@@ -65,6 +67,8 @@ pub(crate) struct Live {
     pub ready: BTreeSet<(u8, StepIx)>,
     /// Whether it waits for its turn to start something.
     pub queued: bool,
+    /// It found no place for more than the so much that was under way.
+    pub crowded: Option<u32>,
     /// Steps whose back-off is over.
     pub again: BTreeSet<StepIx>,
     /// Steps with items on their way.
@@ -76,6 +80,10 @@ pub(crate) struct Live {
     pub timers: BTreeSet<(UnixMillis, What)>,
     /// The first of them, as the coordinator knows it.
     pub armed: Option<UnixMillis>,
+    /// When the next attempt or the end of the wait of a unit comes, by this node's clock.
+    pub unit_timers: BTreeMap<Unit, UnixMillis>,
+    /// When the attempt to take a unit back has had its time.
+    pub undo_limit: Option<UnixMillis>,
     /// Units that wait for a signal, by its name.
     pub wanted: BTreeMap<String, BTreeSet<Unit>>,
     pub waiters: Vec<Waiter>,
@@ -163,12 +171,15 @@ impl Live {
             run,
             ready: BTreeSet::new(),
             queued: false,
+            crowded: None,
             again: BTreeSet::new(),
             starts: BTreeMap::new(),
             flights: BTreeMap::new(),
             flying: 0,
             timers: BTreeSet::new(),
             armed: None,
+            unit_timers: BTreeMap::new(),
+            undo_limit: None,
             wanted: BTreeMap::new(),
             waiters: Vec::new(),
             telling: false,

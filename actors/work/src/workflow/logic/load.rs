@@ -137,7 +137,7 @@ impl Coordinator {
                 self.pending.insert((live.run.created, id));
             }
             Phase::Running => {
-                self.set_run_timer(id);
+                self.set_run_timer(turn, id);
                 self.revive_steps(turn, id);
                 self.offer_all(turn, id);
                 self.revive_move(id);
@@ -205,7 +205,7 @@ impl Coordinator {
                     live.want(&name, unit);
                 }
                 if let Some(at) = due {
-                    self.set_timer(id, at, What::Unit(unit));
+                    self.revive_timer(turn, id, unit, at);
                 }
             }
             _ => {}
@@ -230,9 +230,10 @@ impl Coordinator {
     fn revive_undo(&mut self, turn: &mut Turn<'_>, id: RunId) {
         let Some(undoing) = self.runs.get(&id).and_then(|live| live.run.undoing.clone()) else { return };
         match undoing.tries.due {
-            Some(at) => self.set_timer(id, at, What::Undo),
+            Some(at) => self.revive_undo_timer(turn, id, &undoing, at),
             None => {
                 let flight = self.take_off(id, undoing.unit, Kind::Undo, Stage::Submitting { unsure: true });
+                self.limit_undo(turn, id, undoing.unit);
                 self.send_task(turn, flight, None);
             }
         }

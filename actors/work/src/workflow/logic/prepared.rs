@@ -112,11 +112,14 @@ impl Coordinator {
                 limit.map(|ms| turn.now.after(Duration::from_millis(ms)))
             }
             Wait::For { ms } => Some(turn.now.after(Duration::from_millis(*ms))),
-            Wait::Until(_) => until,
+            Wait::Until(_) => {
+                self.emit(turn.now, id, Event::Waiting { unit, until });
+                return self.wait_for_wall(turn, id, unit, until.unwrap_or(turn.wall));
+            }
         };
         self.emit(turn.now, id, Event::Waiting { unit, until: limit });
         if let Some(at) = limit {
-            self.set_timer(id, at, What::Unit(unit));
+            self.set_unit_timer(id, at, unit);
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Ending {
     pub error: MeshError,
     /// Whether what completed is taken back.
     pub compensate: bool,
+    /// Somebody had enough of that: what was not taken back stays as it is.
+    pub given_up: bool,
     /// Since when.
     pub since: UnixMillis,
 }
@@ -192,6 +194,8 @@ pub(crate) struct Run {
     pub timed_from: UnixMillis,
     /// When it last changed.
     pub updated: UnixMillis,
+    /// The time of the last event: earlier than that of one before it if a clock was set back.
+    pub last: UnixMillis,
     /// When it finished.
     pub finished: Option<UnixMillis>,
     /// Its result.
@@ -235,6 +239,7 @@ impl Run {
             started: None,
             timed_from: header.created,
             updated: header.created,
+            last: header.created,
             finished: None,
             output: None,
             output_cid: None,

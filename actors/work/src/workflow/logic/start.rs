@@ -1,6 +1,7 @@
 //! Who may start something, in turn: runs take their places, and each run that has something to start starts one thing
 //! at a time.
 
+use super::due::planned;
 use super::io::Wanted;
 use super::live::{Flight, Kind, Stage, What};
 use super::{Coordinator, FlightId, STARTS_PER_TURN, Turn};
@@ -23,15 +24,16 @@ impl Coordinator {
     /// A run gets its place.
     pub(super) fn start(&mut self, turn: &mut Turn<'_>, id: RunId) {
         self.emit(turn.now, id, Event::Started);
-        self.set_run_timer(id);
+        self.set_run_timer(turn, id);
         self.offer_all(turn, id);
     }
 
     /// The run's time limit.
-    pub(super) fn set_run_timer(&mut self, id: RunId) {
+    pub(super) fn set_run_timer(&mut self, turn: &Turn<'_>, id: RunId) {
         let Some(live) = self.runs.get(&id) else { return };
         if let Some(ms) = live.run.workflow.timeout_ms {
-            let at = live.run.timed_from.after(Duration::from_millis(ms));
+            let limit = Duration::from_millis(ms);
+            let at = planned(turn.now, live.run.last, live.run.timed_from.after(limit), limit);
             self.set_timer(id, at, What::Timeout);
         }
     }
@@ -55,27 +57,61 @@ impl Coordinator {
             && live.can_start()
         {
             live.queued = true;
+            if let Some(flying) = live.crowded.take() {
+                self.crowded.remove(&(flying, id));
+            }
             self.turns.push_back(id);
         }
     }
 
-    /// Starts what can be started, as long as there are places in the queue.
+    /// Starts what can be started, as far as there are places in the queue: each run in turn, one thing at a time.
+    ///
+    /// A run takes no more places than are left over. So one that is alone takes half of them, and n whose tasks nobody
+    /// takes leave as much free as each of them has: whoever comes finds a place. One that has nothing under way may
+    /// start one thing even when there is none.
     pub(super) fn pump(&mut self, turn: &mut Turn<'_>) {
         if self.stalled {
             return;
         }
         for _ in 0..STARTS_PER_TURN {
-            if self.in_flight >= self.options.max_in_flight {
-                return;
-            }
-            let Some(id) = self.turns.pop_front() else { return };
+            let Some(id) = self.next_turn() else { return };
+            let free = self.free_places();
             let Some(live) = self.runs.get_mut(&id) else { continue };
             live.queued = false;
-            if live.can_start() {
+            live.crowded = None;
+            if !live.can_start() {
+                continue;
+            }
+            if has_room(live.flying, free) {
                 self.start_one(turn, id);
                 self.enqueue(id);
+            } else {
+                live.crowded = Some(live.flying);
+                self.crowded.insert((live.flying, id));
             }
         }
+    }
+
+    /// Who may start something next: runs take turns; when nobody else wants one, the run with the least under way of
+    /// those that found no place before, if there is one for it now.
+    fn next_turn(&mut self) -> Option<RunId> {
+        if let Some(id) = self.turns.pop_front() {
+            return Some(id);
+        }
+        let free = self.free_places();
+        let first = self.crowded.first().copied().filter(|(flying, _)| has_room(*flying, free))?;
+        self.crowded.remove(&first);
+        Some(first.1)
+    }
+
+    /// Whether some run may start something now.
+    pub(super) fn has_turns(&self) -> bool {
+        let free = self.free_places();
+        !self.turns.is_empty() || self.crowded.first().is_some_and(|(flying, _)| has_room(*flying, free))
+    }
+
+    fn free_places(&self) -> u32 {
+        self.options.max_in_flight.saturating_sub(self.in_flight)
     }
 
     /// A step may have something to start that it had not before.
@@ -187,4 +223,9 @@ impl Coordinator {
         self.enqueue(id);
         Some(landed)
     }
+}
+
+/// Whether a run with so much under way may start one thing more when so many places are free.
+fn has_room(flying: u32, free: u32) -> bool {
+    flying == 0 || flying < free
 }

@@ -38,6 +38,8 @@ impl Coordinator {
         let Some(flight) = self.flights.get_mut(&id) else { return };
         flight.stage =
             Stage::Submitting { unsure: matches!(flight.stage, Stage::Submitting { unsure: true }) };
+        // From now on it is under way: what was wrong before is told no more.
+        flight.trouble = None;
         let flight = flight.clone();
         let Some(task) = self.task_of(&flight, at_hand) else {
             return self.attempt_ended(turn, id, AttemptEnd::lost(), Ended::default());

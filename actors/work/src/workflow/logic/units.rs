@@ -1,6 +1,5 @@
 //! The ends of units, and what they make possible.
 
-use super::live::What;
 use super::{After, Coordinator, Note, Turn};
 use crate::workflow::definition::{OnFailure, Retry, StepIx};
 use crate::workflow::records::{Ended, Event, How, Unit};
@@ -51,7 +50,7 @@ impl Coordinator {
             let at = turn.now.after(delay);
             self.totals.retries += 1;
             self.emit(turn.now, id, Event::Failed { unit, error, retry_at: Some(at), ended });
-            self.set_timer(id, at, What::Unit(unit));
+            self.set_unit_timer(id, at, unit);
             // Its place may be taken by another item.
             return self.offer(id, unit.step);
         }

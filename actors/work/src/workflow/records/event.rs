@@ -281,6 +281,11 @@ pub(crate) enum Event {
         /// Who.
         peer: PeerId,
     },
+    /// What is not taken back yet stays as it is.
+    UndoGivenUp {
+        /// Who asked.
+        by: Option<PeerId>,
+    },
 }
 
 impl Event {
@@ -316,6 +321,7 @@ impl Event {
             Self::Moved { .. } => "handed_over",
             Self::TakenOver { .. } => "taken_over",
             Self::ParentMoved { .. } => "parent_moved",
+            Self::UndoGivenUp { .. } => "compensation_given_up",
         }
     }
 

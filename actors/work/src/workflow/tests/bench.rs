@@ -52,6 +52,8 @@ pub(crate) struct Bench {
     pub disk: Disk,
     pub queue: FakeQueue,
     pub now: UnixMillis,
+    /// By how much the clock on the wall was set since the process began, in milliseconds.
+    pub wall: i64,
     /// Everything outside is done as it comes.
     pub auto: bool,
     pub pending: VecDeque<Pending>,
@@ -117,6 +119,7 @@ impl Bench {
             disk: Disk::default(),
             queue: FakeQueue::default(),
             now: START,
+            wall: 0,
             auto: true,
             pending: VecDeque::new(),
             answers: BTreeMap::new(),
@@ -139,6 +142,12 @@ impl Bench {
         self.queue.forget_behind(self.written);
         self.commits = self.written;
         self.rebuild();
+    }
+
+    /// As [`Bench::restart`], with another time on the clock.
+    pub(crate) fn restart_at(&mut self, now: UnixMillis) {
+        (self.now, self.wall) = (now, 0);
+        self.restart();
     }
 
     fn rebuild(&mut self) {
@@ -181,7 +190,8 @@ impl Bench {
 
     fn one_turn(&mut self, call: impl FnOnce(&mut Coordinator, &mut Turn<'_>)) {
         let mut out = Vec::new();
-        call(&mut self.state, &mut Turn { now: self.now, out: &mut out });
+        let wall = UnixMillis(self.now.0.saturating_add_signed(self.wall));
+        call(&mut self.state, &mut Turn { now: self.now, wall, out: &mut out });
         out.into_iter().for_each(|effect| self.carry_out(effect));
     }
 

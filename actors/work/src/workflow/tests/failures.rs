@@ -1,6 +1,6 @@
 //! Attempts that fail, and what becomes of the run.
 
-use super::bench::Bench;
+use super::bench::{Bench, Pending};
 use meshwork_proto::workflow::{RunState, StepState};
 use meshwork_proto::{ErrorCode, MeshError};
 use serde_json::{Value, json};
@@ -189,6 +189,29 @@ fn a_queue_that_takes_nothing_now_is_asked_again() {
     bench.advance(10_001);
     bench.complete("a", json!(1));
     assert_eq!(bench.get(id).state, RunState::Completed);
+}
+
+#[test]
+fn what_is_being_submitted_again_is_no_trouble_any_more() {
+    let mut bench = Bench::new();
+    bench.queue.full = true;
+    let id = bench.submit(&one(json!({"id": "a", "tool": "t", "input": {}})), &json!({}));
+    assert!(bench.get(id).waiting_for.is_some());
+    bench.queue.full = false;
+    bench.auto = false;
+    bench.advance(10_001);
+    let submitted = bench.pending.iter().filter(|pending| matches!(pending, Pending::Submit(_))).count();
+    assert_eq!(submitted, 1, "it is under way");
+    assert_eq!(bench.get(id).waiting_for, None);
+    // Whoever gives it up now has to hear the answer first: the queue may have it.
+    bench.ask(crate::workflow::logic::Op::Control(meshwork_proto::workflow::ControlRun {
+        id,
+        action: meshwork_proto::workflow::RunAction::Cancel { reason: None, compensate: false },
+    }));
+    bench.settle();
+    bench.auto = true;
+    assert!(bench.queued().is_empty(), "its task is cancelled");
+    assert_eq!(bench.get(id).state, RunState::Cancelled);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Taking back what completed: exactly that, the last one first.
 
-use super::bench::Bench;
+use super::bench::{Bench, Pending};
 use meshwork_proto::workflow::{RunAction, RunState, StepState};
 use meshwork_proto::{ErrorCode, MeshError};
 use serde_json::{Value, json};
@@ -155,4 +155,125 @@ fn a_failing_run_that_takes_nothing_back_keeps_what_completed() {
     let view = bench.get(id);
     assert_eq!((view.state, view.steps[0].state), (RunState::Failed, StepState::Completed));
     assert!(!bench.history(id).iter().any(|kind| kind.starts_with("compensation")));
+}
+
+#[test]
+fn a_compensation_that_nobody_runs_ends_with_its_time_and_the_rest_goes_on() {
+    let mut bench = Bench::new();
+    let mut definition = saga();
+    definition["steps"][1]["timeout_s"] = json!(100);
+    let id = bench.submit(&definition, &json!({}));
+    for step in ["a", "b", "plain"] {
+        bench.complete(step, json!(step));
+    }
+    bench.fail("c", "broke");
+    let stuck = bench.task("undo b");
+    bench.advance(3_600_000);
+    assert_eq!(bench.task("undo b"), stuck, "it may wait for an hour, and then run for its own time");
+    bench.restart();
+    bench.advance(3_701_000);
+    assert_eq!(bench.queue.tasks[&stuck].status, meshwork_proto::task::TaskStatus::Cancelled);
+    bench.complete("undo a", json!(0));
+    let view = bench.get(id);
+    let message = view.error.unwrap().message;
+    assert_eq!(view.state, RunState::Failed);
+    assert!(
+        message.ends_with("step b could not be taken back: nobody took it back within 3700 s"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_compensation_that_took_too_long_is_tried_as_often_as_its_step() {
+    let mut bench = Bench::new();
+    let mut definition = saga();
+    definition["steps"][1]["retry"] = json!({"max_attempts": 2, "backoff_s": 5});
+    let id = bench.submit(&definition, &json!({}));
+    for step in ["a", "b", "plain"] {
+        bench.complete(step, json!(step));
+    }
+    bench.fail("c", "broke");
+    let first = bench.task("undo b");
+    bench.advance(3_600_001);
+    assert!(bench.queued().is_empty());
+    bench.advance(5_001);
+    assert_ne!(bench.task("undo b"), first);
+    bench.work(|_, _| Ok(json!(0)));
+    let view = bench.get(id);
+    assert_eq!(
+        (view.steps[1].state, view.error.unwrap().message.as_str()),
+        (StepState::Compensated, "step c: broke")
+    );
+}
+
+#[test]
+fn a_compensation_whose_documents_cannot_be_read_ends_too() {
+    let mut bench = Bench::new();
+    let id = up_to_c(&mut bench);
+    bench.auto = false;
+    bench.fail("c", "broke");
+    for _ in 0..2 {
+        bench.turn(|_, _| {});
+        while let Some(place) = bench.pending.iter().position(|pending| match pending {
+            Pending::Prepare(prepare) => prepare.wanted != crate::workflow::logic::Wanted::Undo,
+            _ => true,
+        }) {
+            bench.perform(place);
+            bench.turn(|_, _| {});
+        }
+        bench.advance(3_600_001);
+    }
+    bench.auto = true;
+    bench.pending.retain(|pending| !matches!(pending, Pending::Prepare(_)));
+    bench.settle();
+    let view = bench.get(id);
+    assert_eq!(view.state, RunState::Failed, "{:#?} {:?}", bench.history(id), view.waiting_for);
+    assert!(view.error.unwrap().message.contains("2 units could not be taken back"));
+}
+
+#[test]
+fn a_second_cancel_gives_up_what_is_not_taken_back_yet_and_says_so() {
+    let mut bench = Bench::new();
+    let id = up_to_c(&mut bench);
+    bench.control(id, RunAction::Cancel { reason: Some("enough".into()), compensate: true }).unwrap();
+    let undo = bench.task("undo b");
+    // The same again, of a client that did not hear the answer, changes nothing.
+    bench.control(id, RunAction::Cancel { reason: Some("enough".into()), compensate: true }).unwrap();
+    assert_eq!(bench.task("undo b"), undo);
+    bench.restart();
+    bench.control(id, RunAction::Cancel { reason: None, compensate: false }).unwrap();
+    assert!(bench.queued().is_empty(), "its task is cancelled");
+    let view = bench.get(id);
+    assert_eq!((view.state, view.steps[0].state), (RunState::Cancelled, StepState::Completed));
+    assert_eq!(
+        view.error.unwrap().message,
+        "the run was cancelled: enough; taking back was given up, and these steps were not taken back: b, a"
+    );
+    let history = bench.history(id);
+    assert_eq!(&history[history.len() - 2..], ["compensation_given_up", "run_finished"]);
+    bench.restart();
+    // Nothing of it is forgotten: if the run goes on and fails, it is taken back then.
+    bench.control(id, RunAction::Retry { from: None }).unwrap();
+    bench.control(id, RunAction::Cancel { reason: None, compensate: true }).unwrap();
+    let mut undone = Vec::new();
+    bench.work(|step, _| {
+        undone.push(step.to_owned());
+        Ok(json!(0))
+    });
+    assert_eq!(undone, ["undo b", "undo a"]);
+}
+
+#[test]
+fn taking_back_can_be_given_up_in_a_run_that_fails() {
+    let mut bench = Bench::new();
+    let id = up_to_c(&mut bench);
+    bench.fail("c", "broke");
+    bench.complete("undo b", json!(0));
+    let refused = bench.control(id, RunAction::Cancel { reason: None, compensate: true }).unwrap_err();
+    assert!(refused.to_string().contains("being taken back"), "{refused}");
+    bench.control(id, RunAction::Cancel { reason: None, compensate: false }).unwrap();
+    let view = bench.get(id);
+    assert_eq!(view.state, RunState::Failed);
+    let message = view.error.unwrap().message;
+    assert!(message.ends_with("these steps were not taken back: a"), "{message}");
 }

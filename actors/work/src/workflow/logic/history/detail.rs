@@ -57,9 +57,10 @@ fn unit(set: &mut impl FnMut(&str, Value), event: &Event) -> bool {
 /// What happened to the run.
 fn run(set: &mut impl FnMut(&str, Value), event: &Event) {
     match event {
-        Event::Paused { by } | Event::Resumed { by } | Event::Retried { by, .. } => {
-            set("by", peer(by.as_ref()))
-        }
+        Event::Paused { by }
+        | Event::Resumed { by }
+        | Event::Retried { by, .. }
+        | Event::UndoGivenUp { by } => set("by", peer(by.as_ref())),
         Event::Spread { peers, by } => {
             set("peers", peers.iter().map(PeerId::as_str).collect());
             set("by", peer(by.as_ref()));

@@ -34,6 +34,9 @@ pub(super) fn of(workflow: &Workflow, step: Option<&str>, event: &Event) -> Stri
         Event::Retried { from: None, by } => {
             format!("the run goes on with what has not completed{}", asked(by.as_ref()))
         }
+        Event::UndoGivenUp { by } => {
+            format!("taking back was given up{}: what is left stays as it is", asked(by.as_ref()))
+        }
         Event::MoveBegun { to, epoch, by } => {
             format!("the run is to be coordinated by peer {to}, as epoch {epoch}{}", asked(by.as_ref()))
         }

@@ -13,6 +13,7 @@ impl Run {
     pub(crate) fn apply(&mut self, seq: u64, record: &EventRecord) {
         let at = record.at;
         self.seq = seq;
+        self.last = at;
         self.updated = self.updated.max(at);
         match &record.event {
             Event::Submitted => {}
@@ -66,6 +67,7 @@ impl Run {
                 self.epoch = *epoch;
                 self.taken_from = Some(from.clone());
             }
+            Event::UndoGivenUp { .. } => self.apply_given_up(),
             Event::ParentMoved { peer } => {
                 if let Some(parent) = &mut self.parent {
                     parent.peer = peer.clone();

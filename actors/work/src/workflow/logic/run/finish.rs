@@ -69,8 +69,7 @@ impl Run {
         self.moving = None;
         match event {
             Event::Failing { error, compensate, .. } => {
-                let (error, compensate) = (error.clone(), *compensate);
-                self.phase = Phase::Ending(Ending { state: RunState::Failed, error, compensate, since: at });
+                self.begin_ending(at, RunState::Failed, error.clone(), *compensate);
             }
             Event::Cancelling { reason, compensate, .. } => {
                 let reason = reason.as_deref().filter(|reason| !reason.is_empty());
@@ -79,8 +78,7 @@ impl Run {
                     |reason| format!("the run was cancelled: {reason}"),
                 );
                 let error = MeshError::new(ErrorCode::Cancelled, message);
-                let (state, compensate) = (RunState::Cancelled, *compensate);
-                self.phase = Phase::Ending(Ending { state, error, compensate, since: at });
+                self.begin_ending(at, RunState::Cancelled, error, *compensate);
             }
             Event::Finished { state, output, output_cid, error } => {
                 self.phase = Phase::Finished(*state);
@@ -92,6 +90,10 @@ impl Run {
             }
             _ => {}
         }
+    }
+
+    fn begin_ending(&mut self, since: UnixMillis, state: RunState, error: MeshError, compensate: bool) {
+        self.phase = Phase::Ending(Ending { state, error, compensate, given_up: false, since });
     }
 
     /// What has not finished never will.

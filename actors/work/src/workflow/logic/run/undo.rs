@@ -1,6 +1,6 @@
 //! Taking back what completed, one unit after the other, the last one first.
 
-use super::{Doc, Run, Tries, Undoing};
+use super::{Doc, Phase, Run, Tries, Undoing};
 use crate::workflow::records::{Event, EventRecord, Unit};
 use meshwork_proto::UnixMillis;
 use meshwork_proto::workflow::StepState;
@@ -39,6 +39,16 @@ impl Run {
                 self.undone(record.at, *unit);
             }
             _ => {}
+        }
+    }
+
+    /// Nothing more is taken back. What was being taken back is, as far as anybody knows, still there.
+    pub(super) fn apply_given_up(&mut self) {
+        if let Phase::Ending(ending) = &mut self.phase {
+            (ending.compensate, ending.given_up) = (false, true);
+        }
+        if let Some(undoing) = self.undoing.take() {
+            self.undo.push(undoing.unit);
         }
     }
 
