@@ -2,6 +2,7 @@
 //! ones on a thread of their own, and large results become artifacts.
 
 use super::WorkflowActor;
+use super::documents::{Bundle, Missing};
 use super::stored::{DOCUMENTS, Reader};
 use super::tools::Tools;
 use crate::workflow::definition::{Action, InputCheck, TaskAction};
@@ -14,10 +15,9 @@ use crate::workflow::records::{PureRecord, pure_key, read_some};
 use bytes::{BufMut, Bytes, BytesMut};
 use meshwork_kit::Ctx;
 use meshwork_proto::artifact::ArtifactError;
-use meshwork_proto::store::{Family, ReadKey};
+use meshwork_proto::store::{Family, ReadKey, StoreError};
 use meshwork_proto::task::{INLINE_LIMIT, Payload};
 use meshwork_proto::{Cid, ErrorCode, MeshError};
-use serde_json::Value;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -35,11 +35,16 @@ impl WorkflowActor {
         let flight = prepare.flight;
         if let Wanted::Gather(ends) = &prepare.wanted {
             let (reader, run, ends) = (self.reader(ctx), prepare.run, ends.clone());
-            self.later(flight, async move { gather(&reader, run, &ends).await }, ctx);
+            let gathering = async move {
+                let gathered = gather(&reader, run, &ends).await;
+                Ok(gathered.unwrap_or_else(|error| unread(error, "the result of an item")))
+            };
+            self.later(flight, gathering, ctx);
             return None;
         }
-        match self.at_hand(&prepare, &Brought::default()) {
-            Some(documents) => self.evaluate(prepare, documents, ctx),
+        let brought = Brought::default();
+        match self.at_hand(&prepare, &brought) {
+            Some(documents) => self.evaluate(prepare, documents, brought, ctx),
             None => {
                 self.bring(prepare, ctx);
                 None
@@ -51,11 +56,12 @@ impl WorkflowActor {
         &mut self,
         prepare: Prepare,
         documents: Documents,
+        brought: Brought,
         ctx: &mut Ctx<'_, Self>,
     ) -> Option<(FlightId, Prepared)> {
         let flight = prepare.flight;
         if size_of(&prepare) > INLINE_BYTES {
-            self.evaluate_aside(prepare, documents, ctx);
+            self.evaluate_aside(prepare, documents, brought, ctx);
             return None;
         }
         let began = Instant::now();
@@ -63,7 +69,7 @@ impl WorkflowActor {
         let result = evaluate(&prepare, &documents, Budget::inline(), max);
         self.shared.metrics.evaluated(began.elapsed());
         match result {
-            Err(Trouble::TooMuch) => self.evaluate_aside(prepare, documents, ctx),
+            Err(Trouble::TooMuch) => self.evaluate_aside(prepare, documents, brought, ctx),
             Err(Trouble::Failed(error)) => return Some((flight, Prepared::Failed(error))),
             Ok(evaluated) => match at_once(&prepare, evaluated) {
                 Ok(prepared) => return Some((flight, prepared)),
@@ -76,7 +82,7 @@ impl WorkflowActor {
     /// What an evaluation reads, if all of it is in memory or was brought for it.
     fn at_hand(&self, prepare: &Prepare, brought: &Brought) -> Option<Documents> {
         let get = |doc: &Doc| {
-            let found = brought.documents.iter().find(|(known, _)| known == doc);
+            let found = brought.bundle.values.iter().find(|(known, _)| known == doc);
             found.map(|(_, value)| Arc::clone(value)).or_else(|| self.documents.get(prepare.run, doc))
         };
         let mut documents = Documents::default();
@@ -107,32 +113,33 @@ impl WorkflowActor {
     fn bring(&mut self, prepare: Prepare, ctx: &mut Ctx<'_, Self>) {
         let reader = self.reader(ctx);
         let (cache, tools) = (Rc::clone(&self.documents), Rc::clone(&self.tools));
-        let missing: Vec<Doc> =
-            docs_of(&prepare).filter(|doc| cache.get(prepare.run, doc).is_none()).cloned().collect();
+        let docs: Vec<Doc> =
+            docs_of(&prepare).filter(|doc| !matches!(doc, Doc::Inline(_))).cloned().collect();
         let tool = task_of(&prepare).map(|task| task.tool.clone());
         let run = prepare.run;
         let bring = async move {
-            let mut brought = Brought::default();
-            if let Some(tool) = tool.filter(|tool| tools.check_of(tool).is_none()) {
-                brought.tool = Some(shape_of(&reader, &tools, tool).await);
-            }
-            for doc in missing {
-                let json = reader.document(run, &doc).await?;
-                let value = cache.keep(run, &doc, &json);
-                brought.documents.push((doc, value));
-            }
-            Ok::<_, MeshError>(brought)
+            let tool = match tool {
+                Some(tool) => Some(match tools.check_of(&tool) {
+                    Some(known) => known,
+                    None => shape_of(&reader, &tools, tool).await,
+                }),
+                None => None,
+            };
+            let bundle = cache.bring(&reader, run, docs).await?;
+            Ok::<_, Missing>(Brought { bundle, tool })
         };
         ctx.spawn_then(bring, move |actor, brought, ctx| {
             let flight = prepare.flight;
             let prepared = match brought {
-                Err(error) => Some((flight, Prepared::Unavailable(error))),
+                Err(Missing { doc, error }) => {
+                    let what = name_of(&prepare, &doc);
+                    Some((flight, unread(error, &what)))
+                }
                 Ok(brought) => match actor.at_hand(&prepare, &brought) {
-                    Some(documents) => actor.evaluate(prepare, documents, ctx),
-                    // Pushed out of memory while others were read: once more.
+                    Some(documents) => actor.evaluate(prepare, documents, brought, ctx),
                     None => {
-                        actor.bring(prepare, ctx);
-                        None
+                        let message = "not all documents of an evaluation were brought";
+                        Some((flight, Prepared::Unavailable(MeshError::new(ErrorCode::Internal, message))))
                     }
                 },
             };
@@ -143,14 +150,22 @@ impl WorkflowActor {
     }
 
     /// Evaluates on a thread for work that takes long.
-    fn evaluate_aside(&mut self, prepare: Prepare, documents: Documents, ctx: &mut Ctx<'_, Self>) {
+    fn evaluate_aside(
+        &mut self,
+        prepare: Prepare,
+        documents: Documents,
+        brought: Brought,
+        ctx: &mut Ctx<'_, Self>,
+    ) {
         let max = self.shared.options.max_output_bytes;
         let evaluated = move || {
             let began = Instant::now();
             let result = evaluate(&prepare, &documents, Budget::full(), max);
             (prepare, result, began.elapsed())
         };
-        ctx.spawn_blocking_then(evaluated, |actor, (prepare, result, took), ctx| {
+        ctx.spawn_blocking_then(evaluated, move |actor, (prepare, result, took), ctx| {
+            // Until now it was in use: its memory counts as such.
+            drop(brought);
             actor.shared.metrics.evaluated(took);
             match result {
                 Ok(evaluated) => actor.keep_and_go_on(prepare, evaluated, ctx),
@@ -200,9 +215,30 @@ impl WorkflowActor {
 /// What was brought for one evaluation.
 #[derive(Debug, Default)]
 struct Brought {
-    documents: Vec<(Doc, Arc<Value>)>,
+    bundle: Rc<Bundle>,
     /// What the tool takes, if that was asked for.
     tool: Option<Option<Arc<InputCheck>>>,
+}
+
+/// What becomes of an evaluation whose document was not brought: one that is too large, damaged or gone never comes,
+/// everything else is tried again.
+fn unread(error: MeshError, what: &str) -> Prepared {
+    let lost = matches!(error.code, ErrorCode::TooLarge | ErrorCode::Corrupt | ErrorCode::UnknownArtifact);
+    let told = MeshError::new(error.code, format!("{what} cannot be read: {}", error.message));
+    if lost { Prepared::Failed(told) } else { Prepared::Unavailable(told) }
+}
+
+/// A document in words.
+fn name_of(prepare: &Prepare, doc: &Doc) -> String {
+    if prepare.inputs.as_ref() == Some(doc) {
+        return "the inputs of the run".to_owned();
+    }
+    let step =
+        prepare.steps.iter().find(|(_, known)| matches!(known, StepDoc::Output(known) if known == doc));
+    match step.and_then(|(step, _)| prepare.workflow.steps.get(*step as usize)) {
+        Some(step) => format!("the result of step {}", step.id),
+        None => "the list of the items".to_owned(),
+    }
 }
 
 /// What a tool takes. Not knowing it is no reason to wait: whoever runs it checks too.
@@ -277,8 +313,15 @@ async fn earlier(
     let key = ReadKey { family: Family::Workflows, key: pure_key(digest) };
     let value = reader.shared.deps.read_key.ask(key, super::store::READ_WITHIN).await;
     let value = value.map_err(|error| super::stored::unasked(&error))?;
-    let record = value.and_then(|value| read_some::<PureRecord>(value.as_ref()));
-    let record = record.map_err(|error| MeshError::from_coded(&error))?;
+    let record = match value.and_then(|value| read_some::<PureRecord>(value.as_ref())) {
+        Ok(record) => record,
+        // It is made again, and written over.
+        Err(StoreError::Corrupt(problem)) => {
+            tracing::warn!("the result of a pure step is damaged and not used: {problem}");
+            None
+        }
+        Err(error) => return Err(MeshError::from_coded(&error)),
+    };
     let fresh = record.filter(|record| record.at.after(reader.shared.options.pure_retention()) > now);
     Ok(fresh.map(|PureRecord { output, output_cid, .. }| Prepared::Cached { output, output_cid }))
 }

@@ -6,7 +6,7 @@ use crate::workflow::logic::{FlightId, QUEUE_WITHIN, Refused, SubmitTask};
 use meshwork_kit::{AskError, Ctx};
 use meshwork_proto::queue::{By, Cancel, QueueError, SubmitStep, Submitted, WatchTask};
 use meshwork_proto::task::{Payload, TaskSpec};
-use meshwork_proto::{Caller, Cid, RunId, TaskId};
+use meshwork_proto::{Caller, Cid, ErrorCode, RunId, TaskId};
 use std::time::Duration;
 
 /// How often the queue is asked to give up a task.
@@ -78,7 +78,11 @@ impl WorkflowActor {
 
 /// The specification with its input, which is in an event of the run.
 async fn with_input(reader: &Reader, run: RunId, seq: u64, spec: TaskSpec) -> Result<TaskSpec, Refused> {
-    let payload = reader.event_payload(run, seq).await.map_err(Refused::for_now)?;
+    let payload = reader.event_payload(run, seq).await.map_err(|error| match error.code {
+        // It never comes again.
+        ErrorCode::Corrupt => Refused { again: false, ..Refused::for_now(error) },
+        _ => Refused::for_now(error),
+    })?;
     let input_cid = match &payload {
         Payload::Inline(json) => Cid::of(json.bytes()),
         Payload::Stored { cid, .. } => *cid,

@@ -129,3 +129,143 @@ fn the_result_of_a_pure_step_is_found_again() {
         assert_eq!(scene.outside.borrow().submitted, 1);
     });
 }
+
+/// Finishes the only queued task.
+fn finish_one(scene: &Scene, output: Value) {
+    let queued = scene.queued();
+    assert_eq!(queued.len(), 1, "{queued:?}");
+    scene.finish(queued[0].0, output);
+}
+
+#[test]
+fn a_long_list_is_read_once_for_all_the_items_that_are_taken_from_it() {
+    testing::world(|world| async move {
+        let scene = Scene::start(&world);
+        let definition = json!({"name": "list", "steps": [
+            {"id": "make", "tool": "t", "input": {}},
+            {"id": "each", "for_each": "${steps.make.output}", "tool": "t", "input": {"long": "${size(item)}"}}
+        ]});
+        let id = scene.submit(&definition, &json!({})).await;
+        world.settle().await;
+        // A list of 9 MB: more than a cache of 32 MiB was thought to hold.
+        let list: Vec<String> = (0..600).map(|n| format!("{n:015000}")).collect();
+        finish_one(&scene, json!(list));
+        world.settle().await;
+        scene.work(&world, |_, input| input["long"].clone()).await;
+        let view = scene.end(id).await;
+        assert_eq!(view.state, RunState::Completed, "{:?}", view.error);
+        let read = scene.outside.borrow().pieces;
+        let once = 600 * 15_000 / ARTIFACT_CHUNK + 1;
+        // The result of the step, and the list that was made of it.
+        assert!(read <= 2 * once + 4, "{read} pieces of {once}");
+    });
+}
+
+#[test]
+fn documents_that_do_not_fit_together_hold_nobody_up() {
+    testing::world(|world| async move {
+        let options = WorkflowOptions { document_cache_bytes: 100_000, ..WorkflowOptions::default() };
+        let scene = Scene::with(&world, Rc::default(), options);
+        let definition = json!({"name": "three", "steps": [
+            {"id": "a", "tool": "t", "input": {}},
+            {"id": "b", "tool": "t", "input": {}},
+            {"id": "c", "tool": "t", "input": {}},
+            {"id": "each", "for_each": [1, 2, 3, 4, 5, 6, 7, 8], "tool": "t", "input": {
+                "n": "${size(steps.a.output) + size(steps.b.output) + size(steps.c.output)}"}},
+            {"id": "other", "tool": "t", "input": {"n": "${size(steps.a.output) + size(steps.b.output)}"}}
+        ]});
+        let id = scene.submit(&definition, &json!({})).await;
+        scene
+            .work(&world, |step, input| match step {
+                "a" | "b" | "c" => json!("x".repeat(70_000)),
+                _ => input["n"].clone(),
+            })
+            .await;
+        let view = scene.end(id).await;
+        assert_eq!(view.state, RunState::Completed, "{:?}", view.error);
+        let all = vec![210_000; 8];
+        assert_eq!(scene.output(&view), json!({"each": all, "other": 140_000}));
+    });
+}
+
+#[test]
+fn a_result_that_is_too_large_to_be_read_fails_the_step_that_reads_it_and_says_why() {
+    testing::world(|world| async move {
+        let options = WorkflowOptions {
+            max_output_bytes: 100_000,
+            max_inputs_bytes: 100_000,
+            ..WorkflowOptions::default()
+        };
+        let scene = Scene::with(&world, Rc::default(), options);
+        let reads = |field: &str| {
+            json!({"name": "large", "steps": [
+                {"id": "a", "tool": "t", "input": {}},
+                {"id": "b", "tool": "t", "needs": ["a"], "on_failure": "continue",
+                 "input": {"x": field}, "retry": {"max_attempts": 3, "backoff_s": 1}}
+            ]})
+        };
+        let id = scene.submit(&reads("${size(steps.a.output)}"), &json!({})).await;
+        world.settle().await;
+        finish_one(&scene, json!("x".repeat(200_000)));
+        let view = scene.end(id).await;
+        let error = view.steps[1].error.clone().unwrap();
+        assert_eq!(error.code, ErrorCode::TooLarge);
+        assert!(
+            error.message.starts_with("the result of step a cannot be read")
+                && error.message.contains("100000"),
+            "{error}"
+        );
+        // Whoever does not read it goes on.
+        let id = scene.submit(&reads("nothing"), &json!({})).await;
+        scene.work(&world, |_, _| json!("x".repeat(200_000))).await;
+        assert_eq!(scene.end(id).await.steps[1].state, meshwork_proto::workflow::StepState::Completed);
+    });
+}
+
+#[test]
+fn a_result_that_is_not_there_any_more_or_damaged_fails_the_step_that_reads_it() {
+    for damaged in [false, true] {
+        testing::world(|world| async move {
+            let scene = Scene::start(&world);
+            let definition = json!({"name": "lost", "steps": [
+                {"id": "a", "tool": "t", "input": {}},
+                {"id": "gate", "needs": ["a"], "wait": {"seconds": 1}},
+                {"id": "b", "tool": "t", "needs": ["gate"], "input": {"x": "${size(steps.a.output)}"}}
+            ]});
+            let id = scene.submit(&definition, &json!({})).await;
+            world.settle().await;
+            finish_one(&scene, json!("x".repeat(200_000)));
+            world.settle().await;
+            {
+                let artifacts = &mut scene.outside.borrow_mut().disk.artifacts;
+                let cid = *artifacts.keys().next().unwrap();
+                let whole = artifacts.remove(&cid).unwrap();
+                if damaged {
+                    artifacts.insert(cid, vec![b'?'; whole.len()].into());
+                }
+            }
+            let view = scene.end(id).await;
+            let error = view.error.unwrap();
+            let code = if damaged { ErrorCode::Corrupt } else { ErrorCode::UnknownArtifact };
+            assert_eq!((view.state, error.code), (RunState::Failed, code), "{error}");
+            assert!(error.message.starts_with("step b: the result of step a cannot be read"), "{error}");
+        });
+    }
+}
+
+#[test]
+fn results_of_items_that_are_too_large_to_be_put_together_fail_their_step() {
+    testing::world(|world| async move {
+        let options = WorkflowOptions {
+            max_output_bytes: 100_000,
+            max_inputs_bytes: 100_000,
+            ..WorkflowOptions::default()
+        };
+        let scene = Scene::with(&world, Rc::default(), options);
+        let fan = json!({"name": "fan", "steps": [{"id": "f", "for_each": [1], "tool": "t", "input": {}}]});
+        let id = scene.submit(&fan, &json!({})).await;
+        scene.work(&world, |_, _| json!("x".repeat(200_000))).await;
+        let view = scene.end(id).await;
+        assert_eq!((view.state, view.error.unwrap().code), (RunState::Failed, ErrorCode::TooLarge));
+    });
+}

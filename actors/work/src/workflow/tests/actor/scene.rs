@@ -40,6 +40,8 @@ pub(super) struct Outside {
     pub tools: BTreeMap<String, Value>,
     /// Tasks were submitted so often.
     pub submitted: usize,
+    /// Pieces of artifacts were read so often.
+    pub pieces: usize,
     /// Artifacts of the other peer.
     pub far: BTreeMap<Cid, Bytes>,
 }
@@ -207,6 +209,7 @@ fn commits(outside: &Shared) -> Port<Commit> {
 }
 
 fn read_piece(outside: &mut Outside, read: ReadArtifact) -> Result<ArtifactPiece, ArtifactError> {
+    outside.pieces += 1;
     let whole = outside.disk.artifacts.get(&read.cid).ok_or(ArtifactError::Unknown(read.cid))?;
     let start = usize::try_from(read.offset).unwrap().min(whole.len());
     let end = (start + read.max_len as usize).min(whole.len());
