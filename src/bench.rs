@@ -1,5 +1,5 @@
 //! `meshwork bench`: what each operation of the queue costs between two nodes on loopback, over one kept connection
-//! ([`operations`]); and what being a mesh costs ([`mesh`]).
+//! ([`operations`]); what being a mesh costs ([`mesh`]); and what workflows cost ([`workflow`]).
 //!
 //! The node under test is a process of its own with an empty store; the other node is this process, so that the
 //! CPU time of the first is that of serving only. Every figure comes with the disk's own rate of fsyncs, measured
@@ -11,9 +11,11 @@ mod footprint;
 mod mesh;
 mod operations;
 mod report;
+mod workflow;
 
 use crate::child::ChildNode;
 use crate::cli::{BenchArgs, BenchPart};
+use crate::client::ClientError;
 use crate::output::{Failure, Output};
 use meshwork_network::MeshClient;
 use meshwork_network::identity::NodeIdentity;
@@ -36,6 +38,12 @@ pub(crate) enum BenchError {
     /// A request failed: a figure that counts failures as work would be wrong, so the run ends.
     #[error("a request failed: {0}")]
     Request(#[from] MeshError),
+    /// The same for a call of an MCP client.
+    #[error("a call failed: {0}")]
+    Call(#[from] ClientError),
+    /// A run of a workflow is not where it must be.
+    #[error("a run of a workflow went wrong: {0}")]
+    Run(String),
     /// Something was not true of a simulated mesh that must be: its figures would be those of a broken one.
     #[error("the simulated mesh is broken: {0}")]
     Simulated(String),
@@ -73,6 +81,9 @@ async fn measure(options: &BenchArgs, output: Output) -> Result<Report, BenchErr
     }
     if options.measures(BenchPart::Mesh) {
         report.mesh = Some(mesh::measure(work.path(), options, output).await?);
+    }
+    if options.measures(BenchPart::Workflow) {
+        report.workflow = Some(workflow::measure(work.path(), options, output).await?);
     }
     Ok(report)
 }

@@ -92,15 +92,7 @@ impl ChildNode {
 
     /// CPU time its process has used, user and system.
     pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        // The second field is the name in brackets and may hold spaces.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        // Fields 14 and 15 of proc(5): a hundredth of a second each on every Linux.
-        match (ticks(11), ticks(12)) {
-            (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
-            _ => Err(io::Error::other("CPU time is not in /proc")),
-        }
+        cpu_time_of(self.pid())
     }
 
     /// Resident memory of its process in bytes.
@@ -123,6 +115,19 @@ impl ChildNode {
     pub(crate) fn address(&self) -> String {
         let loopback = self.ready.listen.iter().find(|address| address.contains("/127.0.0.1/tcp/"));
         loopback.or_else(|| self.ready.listen.first()).cloned().unwrap_or_default()
+    }
+}
+
+/// CPU time that a process has used, user and system.
+pub(crate) fn cpu_time_of(pid: u32) -> io::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the name in brackets and may hold spaces.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+    // Fields 14 and 15 of proc(5): a hundredth of a second each on every Linux.
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
+        _ => Err(io::Error::other("CPU time is not in /proc")),
     }
 }
 

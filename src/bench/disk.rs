@@ -1,6 +1,7 @@
 //! How many fsyncs per second the disk gives: the bound on what is durable one by one.
 
 use serde::Serialize;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,6 +16,12 @@ pub(super) struct DiskRate {
     pub(super) p50_us: u64,
     /// 99th percentile, in microseconds.
     pub(super) p99_us: u64,
+}
+
+impl fmt::Display for DiskRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} fsyncs/s (p50 {} us, p99 {} us)", self.fsyncs_per_second, self.p50_us, self.p99_us)
+    }
 }
 
 /// Measures for about a second.

@@ -3,7 +3,6 @@
 use super::BenchError;
 use futures::future::join_all;
 use hdrhistogram::Histogram;
-use meshwork_proto::MeshError;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -17,16 +16,35 @@ pub(super) struct Measured {
     pub(super) operations: u64,
 }
 
+impl Measured {
+    /// Of operations that somebody else has timed, in microseconds each.
+    pub(super) fn of(micros: &[u64], elapsed: Duration) -> Self {
+        let mut latencies = histogram();
+        for one in micros {
+            latencies.saturating_record((*one).max(1));
+        }
+        Self { operations: latencies.len(), latencies, elapsed }
+    }
+
+    /// Operations in a second.
+    pub(super) fn per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a count of operations")]
+        let operations = self.operations as f64;
+        operations / self.elapsed.as_secs_f64()
+    }
+}
+
 /// Runs `step` again and again in each of `in_flight` lanes until the time is over. A step that gives `false` had
 /// nothing left to do and ends its lane. A failed step ends the measurement.
-pub(super) async fn closed_loop<F, Fut>(
+pub(super) async fn closed_loop<F, Fut, E>(
     in_flight: usize,
     time: Duration,
     step: F,
 ) -> Result<Measured, BenchError>
 where
     F: Fn(usize) -> Fut,
-    Fut: Future<Output = Result<bool, MeshError>>,
+    Fut: Future<Output = Result<bool, E>>,
+    BenchError: From<E>,
 {
     let begun = Instant::now();
     let lanes = (0..in_flight).map(|lane| {
@@ -41,7 +59,7 @@ where
                 let micros = u64::try_from(one.elapsed().as_micros()).unwrap_or(u64::MAX);
                 latencies.saturating_record(micros.max(1));
             }
-            Ok::<_, MeshError>(latencies)
+            Ok::<_, E>(latencies)
         }
     });
     let results = join_all(lanes).await;

@@ -78,6 +78,7 @@ async fn fill(bench: &Bench, options: &BenchArgs, output: Output) -> Result<(), 
     Ok(())
 }
 
-fn millis(time: Duration) -> u64 {
+/// Whole milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

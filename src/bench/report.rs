@@ -4,6 +4,7 @@ use super::disk::DiskRate;
 use super::drive::Measured;
 use super::footprint::Footprint;
 use super::mesh::MeshReport;
+use super::workflow::WorkflowReport;
 use crate::cli::BenchArgs;
 use crate::output::{Cell as Shown, Output, Table};
 use serde::Serialize;
@@ -32,19 +33,17 @@ impl Cell {
         measured: &Measured,
         server_cpu: Duration,
     ) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "a count of operations")]
-        let operations = measured.operations as f64;
         let at = |quantile| measured.latencies.value_at_quantile(quantile);
         Self {
             operation,
             durability,
             in_flight,
             operations: measured.operations,
-            per_second: operations / measured.elapsed.as_secs_f64(),
+            per_second: measured.per_second(),
             p50_us: at(0.50),
             p95_us: at(0.95),
             p99_us: at(0.99),
-            server_cpu_us: server_cpu.as_secs_f64() * 1e6 / operations.max(1.0),
+            server_cpu_us: quotient(server_cpu.as_secs_f64() * 1e6, measured.operations),
         }
     }
 }
@@ -62,6 +61,8 @@ pub(super) struct Report {
     pub(super) footprint: Footprint,
     /// None when it was not asked for.
     pub(super) mesh: Option<MeshReport>,
+    /// None when it was not asked for.
+    pub(super) workflow: Option<WorkflowReport>,
 }
 
 impl Report {
@@ -76,13 +77,11 @@ impl Report {
             cells: Vec::new(),
             footprint: Footprint::default(),
             mesh: None,
+            workflow: None,
         }
     }
 
     pub(super) fn text(&self, output: Output) -> String {
-        let disk = |rate: &DiskRate| {
-            format!("{:.0} fsyncs/s (p50 {} us, p99 {} us)", rate.fsyncs_per_second, rate.p50_us, rate.p99_us)
-        };
         let mut text = format!("meshwork {}, {} cores\n", self.version, self.cores);
         if !self.cells.is_empty() {
             let _ = write!(
@@ -91,42 +90,19 @@ impl Report {
                  disk before: {}\ndisk after:  {}\n{}\n\n{}\n",
                 self.payload_bytes,
                 self.seconds_per_cell,
-                disk(&self.disk_before),
-                disk(&self.disk_after),
-                self.operations().render(output.is_coloured(), output.is_terminal()),
+                self.disk_before,
+                self.disk_after,
+                operations(&self.cells).render(output.is_coloured(), output.is_terminal()),
                 self.footprint_lines(),
             );
         }
         if let Some(mesh) = &self.mesh {
             let _ = write!(text, "\n{}", mesh.text(output));
         }
-        text
-    }
-
-    fn operations(&self) -> Table {
-        let mut table = Table::new([
-            "operation",
-            "durability",
-            "in flight",
-            "per s",
-            "p50 us",
-            "p95 us",
-            "p99 us",
-            "server CPU us",
-        ]);
-        for cell in &self.cells {
-            table.row([
-                Shown::text(cell.operation),
-                Shown::text(cell.durability),
-                Shown::number(cell.in_flight),
-                Shown::number(format!("{:.0}", cell.per_second)),
-                Shown::number(cell.p50_us),
-                Shown::number(cell.p95_us),
-                Shown::number(cell.p99_us),
-                Shown::number(format!("{:.1}", cell.server_cpu_us)),
-            ]);
+        if let Some(workflow) = &self.workflow {
+            let _ = write!(text, "\n{}", workflow.text(output));
         }
-        table
+        text
     }
 
     fn footprint_lines(&self) -> String {
@@ -151,4 +127,37 @@ impl Report {
         }
         text
     }
+}
+
+/// Operations as a table.
+pub(super) fn operations(cells: &[Cell]) -> Table {
+    let mut table = Table::new([
+        "operation",
+        "durability",
+        "in flight",
+        "per s",
+        "p50 us",
+        "p95 us",
+        "p99 us",
+        "server CPU us",
+    ]);
+    for cell in cells {
+        table.row([
+            Shown::text(cell.operation),
+            Shown::text(cell.durability),
+            Shown::number(cell.in_flight),
+            Shown::number(format!("{:.0}", cell.per_second)),
+            Shown::number(cell.p50_us),
+            Shown::number(cell.p95_us),
+            Shown::number(cell.p99_us),
+            Shown::number(format!("{:.1}", cell.server_cpu_us)),
+        ]);
+    }
+    table
+}
+
+/// A total for each of so many operations.
+#[expect(clippy::cast_precision_loss, reason = "a count of operations")]
+pub(super) fn quotient(total: f64, operations: u64) -> f64 {
+    total / operations.max(1) as f64
 }

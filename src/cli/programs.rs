@@ -72,6 +72,8 @@ Examples:
   meshwork bench queue --seconds 1 --tasks 0     a quick look
   meshwork bench mesh --nodes 10                 how soon nodes find each other
   meshwork bench mesh --simulated-hours 10       and ten hours in which they come and go
+  meshwork bench workflow --quick                whether workflows run, in a minute
+  meshwork bench workflow --compare              and beside Restate and DBOS, which it installs from npm and PyPI
 
 Use a release build: `make bench` does.";
 
@@ -82,6 +84,8 @@ pub(crate) enum BenchPart {
     Queue,
     /// How soon nodes find each other, by source and number, and what they say at rest
     Mesh,
+    /// Runs and steps of workflows per second, many runs at once, and how soon they go on after kill -9
+    Workflow,
 }
 
 /// Arguments of `bench`.
@@ -106,6 +110,18 @@ pub(crate) struct BenchArgs {
     /// How long 200 simulated nodes live of which a tenth comes and goes every minute; 0 leaves it out
     #[arg(long, value_name = "HOURS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub(crate) simulated_hours: u32,
+    /// Small sizes for the part `workflow`: whether everything works, not what it costs
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Also measure one-step runs of other workflow engines, with the programs in this directory of meshwork's sources
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "scripts/bench-workflows"
+    )]
+    pub(crate) compare: Option<PathBuf>,
     /// Where the stores are put [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
