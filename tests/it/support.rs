@@ -1,5 +1,7 @@
 //! Nodes as processes, and the little that talking to them needs: JSON-RPC over HTTP, waiting for a condition.
 
+pub(crate) mod mortal;
+
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

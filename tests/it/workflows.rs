@@ -4,6 +4,7 @@ mod across_peers;
 mod command_line;
 mod examples_of_the_user;
 mod killed;
+mod killed_at_random;
 mod steered;
 
 use crate::support::{Node, PATIENCE, eventually};
