@@ -52,6 +52,11 @@ families! {
     Meta = "meta",
 }
 
+/// Most changes that one commit may have.
+pub const MAX_COMMIT_OPS: usize = 100_000;
+/// Most bytes of keys, values and holders that one commit may have.
+pub const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
+
 /// One change in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOp {

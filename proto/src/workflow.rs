@@ -181,6 +181,10 @@ pub enum RunAction {
         /// From this step on: it and all that need it run again, whatever became of them; none = what has not completed.
         from: Option<String>,
     },
+    /// Keep a run that is being handed over to a peer that does not answer. If that peer has taken it over without being
+    /// heard, both go on with it, and steps may run twice, until the run is handed over from here to there once more: what
+    /// that peer did is void then.
+    TakeBack,
 }
 
 /// Where a run stands after a change.

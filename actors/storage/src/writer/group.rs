@@ -13,9 +13,9 @@ use std::time::Duration;
 /// Longest key in bytes.
 const MAX_KEY: usize = 64 * 1024;
 /// Largest commit in bytes: it must fit into the log as one record with room to spare.
-const MAX_COMMIT: usize = 64 * 1024 * 1024;
+const MAX_COMMIT: usize = meshwork_proto::store::MAX_COMMIT_BYTES;
 /// Most changes in one commit.
-const MAX_OPS: usize = 100_000;
+const MAX_OPS: usize = meshwork_proto::store::MAX_COMMIT_OPS;
 /// The part of an fsync's usual time for which it pays to look out for one more commit.
 const WAIT_FRACTION: u32 = 8;
 

@@ -248,7 +248,12 @@ impl WorkflowActor {
     /// Memory and store do not agree any more: everybody is told, and the next state is built from the store.
     fn give_up(&mut self, error: &StoreError, ctx: &mut Ctx<'_, Self>) {
         for (_, held) in std::mem::take(&mut self.held) {
-            held.send(Answer::Refused(WorkflowError::Store(error.clone())));
+            let told = match held {
+                // Of what is on its way to the store nobody knows: it must not sound as if it had been refused.
+                Held::TakenOver(_) => WorkflowError::Unavailable(error.to_string()),
+                _ => WorkflowError::Store(error.clone()),
+            };
+            held.send(Answer::Refused(told));
         }
         self.outbox.clear();
         ctx.fail(format!("the store did not take a change that was made already: {error}"));

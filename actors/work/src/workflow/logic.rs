@@ -28,12 +28,13 @@ mod prepare;
 mod prepared;
 mod prune;
 pub(crate) mod pure;
+mod replace;
 mod run;
 mod start;
 mod stats;
 mod sub;
 mod submit;
-mod take_over;
+pub(crate) mod take_over;
 mod tasks;
 mod undo;
 mod units;
@@ -90,7 +91,9 @@ enum After {
     /// Everything of a run is written: it can be handed over.
     Export(RunId),
     /// A run that was taken over goes on.
-    TakenOver(Box<take_over::Incoming>),
+    TakenOver(Box<replace::Incoming>),
+    /// A sub-workflow at a peer can be given up: that its run ends is on the disk.
+    CancelSub { peer: PeerId, run: RunId, compensate: bool },
     /// These documents can be read from the store.
     Written(Vec<(RunId, u64)>),
     /// Pruning may go on.
@@ -104,8 +107,6 @@ enum Reading {
     Key(Box<submit::Asker>, bytes::Bytes),
     /// A known key's run is not in memory: how did it end?
     Existing(Box<submit::Asker>, RunId),
-    /// A run that is to be taken over may have been here before.
-    Incoming(meshwork_proto::workflow::TakeOverRun, PeerId),
     /// A list looks for finished runs.
     List(Box<list::ListJob>),
     /// Somebody reads what happened.
@@ -164,7 +165,9 @@ pub(crate) struct Coordinator {
     commits: BTreeMap<CommitId, Vec<After>>,
     reads: BTreeMap<ReadId, Reading>,
     /// Runs that are being taken over, with whom to answer.
-    incoming: BTreeMap<RunId, Vec<Ticket>>,
+    incoming: BTreeMap<RunId, take_over::Receiving>,
+    /// Hand-overs that were refused for good.
+    refusals: take_over::Refusals,
     /// Runs that are read from the store, with what waits for them.
     fetching: BTreeMap<RunId, Vec<load::Awaiting>>,
     outgoing: outgoing::Outgoing,
@@ -210,6 +213,7 @@ impl Coordinator {
             commits: BTreeMap::new(),
             reads: BTreeMap::new(),
             incoming: BTreeMap::new(),
+            refusals: take_over::Refusals::default(),
             fetching: BTreeMap::new(),
             outgoing: outgoing::Outgoing::default(),
             unwritten: HashMap::new(),
@@ -248,7 +252,6 @@ impl Coordinator {
         match reading {
             Reading::Key(asker, key) => self.on_key(turn, *asker, &key, result),
             Reading::Existing(asker, run) => self.on_existing(turn, *asker, run, result),
-            Reading::Incoming(what, from) => self.on_incoming(turn, what, from, result),
             Reading::List(job) => self.on_list(turn, *job, result),
             Reading::History(job) => self.on_history(turn, *job, result),
             Reading::PruneRuns => self.on_prune_runs(turn, result),
@@ -326,7 +329,12 @@ impl Coordinator {
 
     fn route(&mut self, turn: &mut Turn<'_>, asked: Asked) {
         if let Some(error) = &self.dead {
-            return turn.refuse(asked.ticket, error.clone());
+            let told = match asked.op {
+                // It was not even looked for.
+                Op::TakeOver(_) => WorkflowError::Unavailable(error.to_string()),
+                _ => error.clone().into(),
+            };
+            return turn.refuse(asked.ticket, told);
         }
         let Asked { ticket, caller, op } = asked;
         match op {
@@ -346,7 +354,7 @@ impl Coordinator {
             return self.fetch(turn, id, load::Awaiting::Request(Box::new(asked)));
         };
         let Asked { ticket, caller, op } = asked;
-        if !live.run.may_be_touched_by(&caller) {
+        if !live.run.may_be_touched_by(&caller) && !live.may_be_read_by(&caller, &op) {
             return turn.refuse(ticket, WorkflowError::UnknownRun(id));
         }
         if live.ending {
@@ -374,6 +382,7 @@ impl Coordinator {
             After::Gather(id, step) => self.gather(turn, id, step),
             After::Export(id) => self.export(turn, id),
             After::TakenOver(incoming) => self.taken_over(turn, *incoming),
+            After::CancelSub { peer, run, compensate } => Self::cancel_sub(turn, peer, run, compensate),
             After::Written(documents) => {
                 for document in documents {
                     self.unwritten.remove(&document);
@@ -394,9 +403,7 @@ impl Coordinator {
         for after in after {
             match after {
                 After::Arrived(arrived) => self.refuse_arrival(turn, *arrived, &error),
-                After::TakenOver(incoming) => {
-                    self.refuse_incoming(turn, incoming.id(), &error.clone().into())
-                }
+                After::TakenOver(incoming) => self.not_taken(turn, &incoming, &error),
                 _ => {}
             }
         }

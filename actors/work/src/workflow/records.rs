@@ -228,6 +228,16 @@ impl Batch {
         self.ops.len()
     }
 
+    /// Bytes as the store counts them.
+    pub(crate) fn bytes(&self) -> usize {
+        let size = |op: &WriteOp| match op {
+            WriteOp::Put { key, value, .. } => key.len() + value.len(),
+            WriteOp::Delete { key, .. } => key.len(),
+            WriteOp::Pin { holder, .. } | WriteOp::Unpin { holder, .. } => holder.len(),
+        };
+        self.ops.iter().map(size).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty() && self.broken.is_none()
     }

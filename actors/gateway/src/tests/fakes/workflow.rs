@@ -236,7 +236,7 @@ fn control(run: &mut RunView, action: &RunAction) -> Result<RunChanged, Workflow
         RunAction::Cancel { .. } => RunState::Cancelled,
         RunAction::Pause => RunState::Paused,
         RunAction::Resume | RunAction::Retry { .. } => RunState::Running,
-        RunAction::Signal { .. } => run.state,
+        RunAction::Signal { .. } | RunAction::TakeBack => run.state,
     };
     run.version += 1;
     Ok(RunChanged { id: run.id, state: run.state })

@@ -3,21 +3,18 @@
 use super::WorkflowActor;
 use super::definitions::{Definitions, limits};
 use super::parts::{NotDone, fetch};
-use super::store::{READ_WITHIN, unanswered};
 use super::stored::Reader;
 use crate::workflow::logic::Stored;
-use crate::workflow::records::{Export, MAX_EXPORT, SummaryRecord, read_some, summary_key};
+use crate::workflow::records::{Export, MAX_EXPORT};
 use futures::StreamExt;
 use meshwork_kit::Ctx;
-use meshwork_proto::store::{Family, ReadKey, StoreError};
+use meshwork_proto::PeerId;
+use meshwork_proto::store::StoreError;
 use meshwork_proto::workflow::{TakeOverRun, WorkflowError};
-use meshwork_proto::{PeerId, RunId};
 use std::rc::Rc;
 
 /// Documents that are fetched at the same time.
 const TOGETHER: usize = 8;
-
-type Incoming = (Stored, Option<SummaryRecord>);
 
 impl WorkflowActor {
     pub(super) fn fetch_run(&mut self, from: PeerId, what: TakeOverRun, ctx: &mut Ctx<'_, Self>) {
@@ -37,7 +34,7 @@ async fn fetch_run(
     definitions: &Definitions,
     from: &PeerId,
     what: &TakeOverRun,
-) -> Result<Incoming, WorkflowError> {
+) -> Result<Stored, WorkflowError> {
     if what.len > MAX_EXPORT {
         return Err(WorkflowError::TooLarge { what: "history", len: what.len, max: MAX_EXPORT });
     }
@@ -53,13 +50,5 @@ async fn fetch_run(
     }
     let Export { header, events } = export;
     let workflow = reader.definition(definitions, &header, limits(&reader.shared.options)).await?;
-    let before = summary(reader, what.id).await?;
-    Ok((Stored { header, workflow, events }, before))
-}
-
-async fn summary(reader: &Reader, id: RunId) -> Result<Option<SummaryRecord>, StoreError> {
-    let key = ReadKey { family: Family::Workflows, key: summary_key(id) };
-    let value = reader.shared.deps.read_key.ask(key, READ_WITHIN).await;
-    let value = value.unwrap_or_else(|error| Err(unanswered(&error)))?;
-    read_some(value.as_ref())
+    Ok(Stored { header, workflow, events })
 }

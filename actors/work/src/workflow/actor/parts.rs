@@ -29,6 +29,15 @@ pub(super) struct NotDone {
     pub(super) definite: bool,
     /// It may have done it all the same.
     pub(super) unsure: bool,
+    /// The peer itself said so.
+    pub(super) told: bool,
+}
+
+impl NotDone {
+    /// Something went wrong here.
+    fn here(error: MeshError, unsure: bool) -> Self {
+        Self { error, definite: false, unsure, told: false }
+    }
 }
 
 impl WorkflowActor {
@@ -50,7 +59,7 @@ impl WorkflowActor {
                 ctx.spawn_then(answer, move |actor, answer, ctx| actor.part_answered(flight, answer, ctx));
             }
             SubCall::Cancel { run, compensate } => {
-                ctx.spawn(async move { cancel(&reader, &peer, run, compensate).await });
+                ctx.spawn(async move { cancel(&reader, peer, run, compensate).await });
             }
         }
     }
@@ -61,7 +70,7 @@ impl WorkflowActor {
         answer: Result<SubAnswer, NotDone>,
         ctx: &mut Ctx<'_, Self>,
     ) {
-        let answer = answer.unwrap_or_else(|NotDone { error, definite, unsure }| SubAnswer::Failed {
+        let answer = answer.unwrap_or_else(|NotDone { error, definite, unsure, .. }| SubAnswer::Failed {
             error,
             definite,
             unsure,
@@ -101,8 +110,7 @@ async fn checked(
     match output {
         Payload::Inline(json) => {
             let kept = reader.keep(json.bytes().clone()).await;
-            let unkept =
-                |error| NotDone { error: MeshError::from_coded(&error), definite: false, unsure: true };
+            let unkept = |error| NotDone::here(MeshError::from_coded(&error), true);
             Ok(Ok((kept.map_err(unkept)?, cid)))
         }
         stored => Ok(Ok((stored, cid))),
@@ -111,7 +119,7 @@ async fn checked(
 
 async fn submit(reader: &Reader, peer: &PeerId, what: SubSubmit) -> Result<SubAnswer, NotDone> {
     let SubSubmit { mut submit, read } = what;
-    let here = |error: MeshError| NotDone { error, definite: false, unsure: false };
+    let here = |error: MeshError| NotDone::here(error, false);
     if let Some((run, seq)) = read {
         submit.inputs = reader.event_payload(run, seq).await.map_err(here)?;
     }
@@ -161,7 +169,7 @@ async fn moved(reader: &Reader, peer: &PeerId, run: RunId, error: MeshError) -> 
     let page = call(reader, peer, list, SOON).await?;
     match page.runs.into_iter().find(|summary| summary.id == run).and_then(|summary| summary.moved_to) {
         Some(to) => Ok(SubAnswer::Moved(to)),
-        None => Err(NotDone { error, definite: false, unsure: false }),
+        None => Err(NotDone::here(error, false)),
     }
 }
 
@@ -179,19 +187,33 @@ fn outcome(view: RunView) -> Result<(Payload, Cid), MeshError> {
 pub(super) async fn fetch(reader: &Reader, peer: &PeerId, cid: Cid, len: u64) -> Result<(), NotDone> {
     let deadline_ms = u64::try_from(FETCH.as_millis()).unwrap_or(u64::MAX);
     let fetch = FetchArtifact { from: peer.clone(), cid, len, deadline_ms };
-    let later = |error: MeshError| NotDone { error, definite: false, unsure: true };
+    let later = |error: MeshError| NotDone::here(error, true);
     let fetched = reader.shared.deps.fetch.ask(fetch, FETCH + SLACK).await;
     fetched.map_err(|error| later(unasked(&error)))?.map_err(|error| later(MeshError::from_coded(&error)))
 }
 
-/// Tells the peer until it has heard it; one that never answers finds out when it asks for its own parts.
-async fn cancel(reader: &Reader, peer: &PeerId, run: RunId, compensate: bool) {
+/// Tells the peer until it has heard it, and the one that it gave the run to; one that never answers finds out when it asks
+/// for its own parts.
+async fn cancel(reader: &Reader, mut peer: PeerId, run: RunId, compensate: bool) {
     let mut wait = Duration::from_millis(500);
     for _ in 0..CANCELS {
         let reason = Some("the run that it is a part of ends".to_owned());
         let control = ControlRun { id: run, action: RunAction::Cancel { reason, compensate } };
-        match call(reader, peer, control, SOON).await {
+        match call(reader, &peer, control, SOON).await {
             Ok(_) => return,
+            Err(NotDone { error, .. }) if error.code == ErrorCode::Moved => {
+                match moved(reader, &peer, run, error).await {
+                    Ok(SubAnswer::Moved(to)) if to != reader.shared.deps.local_peer => {
+                        peer = to;
+                        continue;
+                    }
+                    // The one who watches it finds it here.
+                    Ok(_) => return,
+                    Err(NotDone { error, .. }) => {
+                        tracing::debug!(%peer, %run, "sub-workflow moved, it is not known yet where to: {error}");
+                    }
+                }
+            }
             Err(NotDone { definite: true, error, .. }) => {
                 tracing::debug!(%peer, %run, "sub-workflow was not cancelled: {error}");
                 return;
@@ -220,7 +242,7 @@ pub(super) async fn call<C: MeshCall>(
     let request =
         CallPeer { target: PeerTarget::Id(peer.clone()), request: body.into_request(), deadline_ms };
     let answer = reader.shared.deps.call_peer.ask(request, within + SLACK).await;
-    let answer = answer.map_err(|error| NotDone { error: unasked(&error), definite: false, unsure: true })?;
+    let answer = answer.map_err(|error| NotDone::here(unasked(&error), true))?;
     let reply = answer.map_err(|error| not_done(&error))?.reply;
     C::answer(reply).ok_or_else(|| not_done(&CallError::Protocol(peer.clone())))
 }
@@ -237,7 +259,7 @@ fn not_done(error: &CallError) -> NotDone {
         | CallError::Busy { .. } => (false, false),
         CallError::ConnectionLost(_) | CallError::Timeout { .. } | CallError::Protocol(_) => (false, true),
     };
-    NotDone { error: told, definite, unsure }
+    NotDone { error: told, definite, unsure, told: matches!(error, CallError::Refused(_)) }
 }
 
 /// Whether the same request will be refused again.

@@ -24,12 +24,21 @@ impl Coordinator {
         control: ControlRun,
     ) {
         let ControlRun { id, action } = control;
-        let done = self.check_settled(id).and_then(|()| match action {
+        let settled = match action {
+            // It ends here if it is certain that nobody else has it.
+            RunAction::Cancel { .. } => self.stay(turn, id),
+            RunAction::TakeBack => Ok(()),
+            RunAction::Pause | RunAction::Resume | RunAction::Signal { .. } | RunAction::Retry { .. } => {
+                self.check_settled(id)
+            }
+        };
+        let done = settled.and_then(|()| match action {
             RunAction::Cancel { reason, compensate } => self.cancel(turn, id, caller, reason, compensate),
             RunAction::Pause => self.pause(turn, id, caller),
             RunAction::Resume => self.resume(turn, id, caller),
             RunAction::Signal { name, payload } => self.signal(turn, id, caller, &name, payload),
             RunAction::Retry { from } => self.retry(turn, id, caller, from.as_deref()),
+            RunAction::TakeBack => self.take_back(turn, id),
         });
         match done {
             Ok(()) => {
@@ -44,8 +53,16 @@ impl Coordinator {
     pub(super) fn check_settled(&self, id: RunId) -> Result<(), WorkflowError> {
         let Some(live) = self.runs.get(&id).filter(|live| live.exported) else { return Ok(()) };
         let to = live.run.moving.as_ref().map_or_else(String::new, |moving| moving.to.to_string());
+        let what = if live.handing.unsure {
+            "that peer may have it already, and is asked until it answers. If it never will, take the run back (take_back \
+             of p2p_workflow_coordinate): should that peer have it all the same, steps may run twice"
+        } else if live.handing.asking {
+            "try again in a moment, here or there"
+        } else {
+            "it can be asked to stay, or be cancelled"
+        };
         Err(WorkflowError::Unavailable(format!(
-            "workflow run {id} is being handed over to peer {to}: try again in a moment, here or there"
+            "workflow run {id} is being handed over to peer {to}: {what}"
         )))
     }
 

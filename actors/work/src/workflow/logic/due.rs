@@ -131,7 +131,7 @@ impl Coordinator {
             What::Timeout => self.run_timed_out(turn, id),
             What::Stop => self.stop_waiting(turn, id),
             What::MoveOn => self.move_on(turn, id),
-            What::Move => self.export_again(turn, id),
+            What::Move => self.export(turn, id),
             What::Unit(unit) => self.unit_due(turn, id, unit),
             What::Undo => self.undo_again(turn, id),
             What::UndoTimeout => self.undo_timed_out(turn, id),

@@ -2,6 +2,7 @@
 //! finished.
 
 use super::live::What;
+use super::load::Awaiting;
 use super::run::{Phase, Run};
 use super::{After, Asked, Coordinator, Note, SubEnd, Turn};
 use crate::workflow::definition::OnFailure;
@@ -20,10 +21,9 @@ impl Coordinator {
     pub(super) fn begin_ending(&mut self, turn: &mut Turn<'_>, id: RunId, event: Event) {
         let Some(live) = self.runs.get(&id) else { return };
         let never_started = live.run.phase == Phase::Pending;
-        if let Some(moving) = &live.run.moving {
+        if live.run.moving.is_some() {
             let error = MeshError::new(ErrorCode::WrongState, "the run ends before it could be handed over");
-            let epoch = moving.epoch.saturating_add(1);
-            self.emit(turn.now, id, Event::MoveEnded { error, epoch });
+            self.end_move(turn, id, error, 1);
         }
         if never_started && let Some(live) = self.runs.get(&id) {
             self.pending.remove(&(live.run.created, id));
@@ -170,7 +170,8 @@ impl Coordinator {
             let Some((id, steps)) = self.done.pop_front() else { return };
             self.done_steps = self.done_steps.saturating_sub(steps);
             let Some(live) = self.runs.get(&id) else { continue };
-            if !live.run.is_active() && !live.ending && live.waiters.is_empty() {
+            let taken_over = self.incoming.contains_key(&id);
+            if !live.run.is_active() && !live.ending && !taken_over && live.waiters.is_empty() {
                 self.drop_timers(id);
                 self.forget_run(id);
             }
@@ -187,10 +188,23 @@ impl Coordinator {
 
     /// A run that is part of another one is given up, because that one ends.
     pub(super) fn cancel_part(&mut self, turn: &mut Turn<'_>, id: RunId, compensate: bool) {
-        let Some(live) = self.runs.get(&id) else { return };
-        if matches!(live.run.phase, Phase::Pending | Phase::Running) && !live.exported {
-            let reason = Some("the run that it is a part of ends".to_owned());
-            self.begin_ending(turn, id, Event::Cancelling { reason, compensate, by: None });
+        if !self.runs.contains_key(&id) {
+            return self.fetch(turn, id, Awaiting::Cancel(compensate));
+        }
+        // Nothing is decided about a run that another peer may have: it is given up by who has it.
+        let stays = self.stay(turn, id).is_ok();
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        match &live.run.phase {
+            Phase::Moved(to) => {
+                let to = to.clone();
+                self.cancel_far(to, id, compensate);
+            }
+            Phase::Pending | Phase::Running if stays && !live.replacing => {
+                let reason = Some("the run that it is a part of ends".to_owned());
+                self.begin_ending(turn, id, Event::Cancelling { reason, compensate, by: None });
+            }
+            Phase::Pending | Phase::Running => live.handing.give_up = Some(compensate),
+            Phase::Ending(_) | Phase::Finished(_) => {}
         }
     }
 }

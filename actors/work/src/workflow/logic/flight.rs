@@ -73,7 +73,7 @@ impl Coordinator {
             }
             Phase::Pending | Phase::Finished(_) | Phase::Moved(_) => {}
         }
-        self.try_move(flight.run);
+        self.try_move(turn, flight.run);
     }
 
     fn ended_while_running(&mut self, turn: &mut Turn<'_>, flight: &Flight, end: AttemptEnd, by: Ended) {

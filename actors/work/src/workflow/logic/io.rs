@@ -270,12 +270,22 @@ pub(crate) struct HandOver {
 /// What came of a [`HandOver`].
 #[derive(Debug, Clone)]
 pub(crate) enum Handed {
-    /// The peer has it.
+    /// The peer has it, or had it and gave it to somebody else.
     Taken,
     /// The peer will not have it.
-    Refused(MeshError),
+    Refused {
+        /// Why.
+        error: MeshError,
+        /// It never had it, whatever became of earlier attempts.
+        never: bool,
+    },
     /// It could not be done now.
-    Failed(MeshError),
+    Failed {
+        /// Why.
+        error: MeshError,
+        /// The peer may have taken it all the same, or may still do so.
+        unsure: bool,
+    },
 }
 
 /// What has to be done outside.

@@ -1,7 +1,8 @@
 //! A run in memory with everything around it that follows from no event: what may be started, what is under way, what is
 //! due, who waits.
 
-use super::io::{FlightId, Ticket};
+use super::coordinate::Handing;
+use super::io::{FlightId, Op, Ticket};
 use super::run::{Items, Run};
 use super::{Asked, Unit};
 use crate::workflow::definition::StepIx;
@@ -99,6 +100,12 @@ pub(crate) struct Live {
     pub move_tries: u32,
     /// Why the last one came to nothing.
     pub move_trouble: Option<String>,
+    /// How far that is.
+    pub handing: Handing,
+    /// What another peer hands over is being written over it: nothing is decided about it any more.
+    pub replacing: bool,
+    /// Who coordinates the run that it is a part of since it ended: may read it as well.
+    pub reader: Option<meshwork_proto::PeerId>,
 }
 
 /// Something under way.
@@ -116,6 +123,8 @@ pub(crate) struct Flight {
     pub trouble: Option<String>,
     /// Who coordinates the sub-workflow, if it was handed over since.
     pub moved_to: Option<meshwork_proto::PeerId>,
+    /// Its peer did not know it, or did not know this one as its parent's coordinator, and was asked for it by its key.
+    pub asked_by_key: bool,
 }
 
 /// What is under way.
@@ -188,7 +197,15 @@ impl Live {
             exported: false,
             move_tries: 0,
             move_trouble: None,
+            handing: Handing::default(),
+            replacing: false,
+            reader: None,
         }
+    }
+
+    /// Whether a peer that may not change the run may read it: who coordinates the run that it is a part of since it ended.
+    pub(crate) fn may_be_read_by(&self, caller: &Caller, op: &Op) -> bool {
+        matches!(op, Op::Get(_)) && self.reader.is_some() && self.reader.as_ref() == caller.peer()
     }
 
     /// Whether something may be started now.

@@ -9,8 +9,8 @@ use crate::workflow::definition::{Action, StepIx, Wait};
 use crate::workflow::records::{CountsRecord, Unit, read_some};
 use bytes::Bytes;
 use meshwork_proto::store::StoreError;
-use meshwork_proto::workflow::{StepState, WorkflowError};
-use meshwork_proto::{Coded, MeshError, RunId};
+use meshwork_proto::workflow::{StepState, TakeOverRun, WorkflowError};
+use meshwork_proto::{Coded, MeshError, PeerId, RunId};
 
 /// What waits for a run that is read from the store.
 #[derive(Debug)]
@@ -21,6 +21,12 @@ pub(crate) enum Awaiting {
     Submission(Box<Asker>),
     /// A unit of which it is the sub-workflow.
     Part(FlightId),
+    /// A peer that hands it over: it may have been here before.
+    Incoming(TakeOverRun, PeerId),
+    /// The run that it is a part of, which ends: it is given up; whether what completed is taken back.
+    Cancel(bool),
+    /// The run itself, which goes on.
+    Revival,
 }
 
 /// The state of a run from what the store has.
@@ -82,6 +88,9 @@ impl Coordinator {
         result: Result<Option<Stored>, StoreError>,
     ) {
         let waiting = self.fetching.remove(&id).unwrap_or_default();
+        if let Some(receiving) = self.incoming.get_mut(&id).filter(|receiving| receiving.writing) {
+            return receiving.waiting.extend(waiting);
+        }
         let mut error = None;
         match result {
             Ok(Some(stored)) if !self.runs.contains_key(&id) && !self.prune.is_at(id) => {
@@ -106,6 +115,9 @@ impl Coordinator {
                 Awaiting::Request(asked) => self.on_run(turn, *asked),
                 Awaiting::Submission(asker) => self.adopt(turn, *asker, id),
                 Awaiting::Part(flight) => self.look_at_part(turn, flight, id),
+                Awaiting::Incoming(what, from) => self.judge_incoming(turn, what, from),
+                Awaiting::Cancel(compensate) => self.cancel_part(turn, id, compensate),
+                Awaiting::Revival => {}
             }
         }
         self.forget_done();
@@ -113,8 +125,19 @@ impl Coordinator {
     }
 
     fn not_found(&mut self, turn: &mut Turn<'_>, id: RunId, awaiting: Awaiting, error: Option<StoreError>) {
+        let unread = error.clone();
         let error = error.map_or(WorkflowError::UnknownRun(id), WorkflowError::Store);
         match awaiting {
+            // Nothing is known of it.
+            Awaiting::Incoming(what, from) if unread.is_none() => self.judge_incoming(turn, what, from),
+            Awaiting::Incoming(..) => self.refuse_incoming(turn, id, &error),
+            // What ended long ago needs no cancel; what cannot be read now is found by its parent's end when it is.
+            Awaiting::Cancel(_) => {}
+            Awaiting::Revival => {
+                if let Some(error) = unread {
+                    self.fail(turn, error);
+                }
+            }
             Awaiting::Request(asked) => turn.refuse(asked.ticket, error),
             Awaiting::Submission(asker) => self.refuse_fetched(turn, &asker, error),
             Awaiting::Part(flight) => {
@@ -131,7 +154,12 @@ impl Coordinator {
     /// A run goes on from its state alone: what was under way is submitted again, which gives the same tasks.
     pub(super) fn revive(&mut self, turn: &mut Turn<'_>, id: RunId) {
         let Some(live) = self.runs.get(&id) else { return };
+        if live.run.moving.as_ref().is_some_and(|moving| moving.sent) {
+            // The next coordinator may have it: nothing happens here.
+            return self.revive_export(id);
+        }
         match live.run.phase {
+            Phase::Pending if live.run.moving.is_some() => self.revive_move(turn, id),
             Phase::Pending if live.run.paused => {}
             Phase::Pending => {
                 self.pending.insert((live.run.created, id));
@@ -140,7 +168,7 @@ impl Coordinator {
                 self.set_run_timer(turn, id);
                 self.revive_steps(turn, id);
                 self.offer_all(turn, id);
-                self.revive_move(id);
+                self.revive_move(turn, id);
             }
             Phase::Ending(_) => {
                 let bound = turn.now.after(self.options.stop_within());
@@ -181,11 +209,31 @@ impl Coordinator {
         }
     }
 
+    /// Sub-workflows go on that were left alone because the run was about to move.
+    pub(super) fn revive_parts(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(live) = self.runs.get(&id) else { return };
+        let parts = (0..).zip(&live.run.workflow.steps).filter(|(_, step)| is_part(&step.action));
+        let parts: Vec<StepIx> = parts.map(|(step, _)| step).collect();
+        for step in parts {
+            for unit in self.units_under_way(id, step) {
+                let live = self.runs.get(&id);
+                let left = live.is_some_and(|live| {
+                    !live.flights.contains_key(&unit) && live.run.unit_state(unit) == Some(StepState::Running)
+                });
+                if left {
+                    self.revive_unit(turn, id, unit, false);
+                }
+            }
+        }
+    }
+
     fn revive_unit(&mut self, turn: &mut Turn<'_>, id: RunId, unit: Unit, ending: bool) {
         let Some(live) = self.runs.get_mut(&id) else { return };
         let due = live.run.tries(unit).and_then(|tries| tries.due);
         let Some(definition) = live.run.definition(unit.step) else { return };
         match live.run.unit_state(unit) {
+            // Its next coordinator asks for it.
+            Some(StepState::Running) if live.run.moving.is_some() && is_part(&definition.action) => {}
             Some(StepState::Running) => {
                 let kind = match definition.action {
                     Action::Workflow(_) => Kind::Sub,
@@ -238,4 +286,8 @@ impl Coordinator {
             }
         }
     }
+}
+
+fn is_part(action: &Action) -> bool {
+    matches!(action, Action::Workflow(_))
 }

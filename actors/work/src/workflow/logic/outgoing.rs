@@ -112,7 +112,8 @@ impl Coordinator {
 
     /// Something happened in a run, or was decided about it: it is written down and applied. Its number.
     pub(super) fn emit(&mut self, now: UnixMillis, id: RunId, event: Event) -> Option<u64> {
-        let live = self.runs.get_mut(&id)?;
+        // What another peer hands over takes the place of all that could be decided here.
+        let live = self.runs.get_mut(&id).filter(|live| !live.replacing)?;
         let seq = live.run.seq + 1;
         let record = EventRecord { at: now, epoch: live.run.epoch, event };
         let outgoing = &mut self.outgoing;
@@ -159,7 +160,8 @@ impl Coordinator {
 
     /// Follows when what was decided so far is on the disk.
     pub(super) fn after(&mut self, after: After) {
-        let told = matches!(after, After::Answer(..) | After::Ended(_) | After::Export(_));
+        let told =
+            matches!(after, After::Answer(..) | After::Ended(_) | After::Export(_) | After::CancelSub { .. });
         self.outgoing.durable |= told;
         self.outgoing.after.push(after);
     }

@@ -35,14 +35,14 @@ impl Coordinator {
             // Paused, or about to move: it begins when the run goes on.
             self.land(id);
             self.offer(run, unit.step);
-            return self.try_move(run);
+            return self.try_move(turn, run);
         }
         match prepared {
             Prepared::Input { input, input_cid } => self.begin(turn, id, Some((input, input_cid))),
             other => {
                 self.land(id);
                 self.decide_prepared(turn, run, unit, other);
-                self.try_move(run);
+                self.try_move(turn, run);
             }
         }
     }

@@ -98,7 +98,8 @@ impl Coordinator {
         let idle = self.runs.get(&id).is_none_or(|live| {
             !live.run.is_active() && !live.ending && live.waiters.is_empty() && live.parked.is_empty()
         });
-        idle && !self.fetching.contains_key(&id)
+        // (What is being taken over may be here already, moved or finished: who asks is told so.)
+        idle && !self.fetching.contains_key(&id) && !self.incoming.contains_key(&id)
     }
 
     pub(super) fn on_prune_one(

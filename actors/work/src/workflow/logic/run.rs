@@ -60,6 +60,8 @@ pub(crate) struct Moving {
     pub epoch: u32,
     /// Since when.
     pub since: UnixMillis,
+    /// Everything was sent there, or is about to be: that peer may have the run.
+    pub sent: bool,
 }
 
 /// What happens to a unit before it is finished.
@@ -168,8 +170,10 @@ pub(crate) struct Run {
     pub phase: Phase,
     /// Whether nothing new is to be started.
     pub paused: bool,
-    /// Who coordinated it before it came here.
-    pub taken_from: Option<PeerId>,
+    /// Who coordinated it before, each with the epoch under which the run was taken over from there, in that order.
+    pub taken: Vec<(PeerId, u32)>,
+    /// Peers that were to coordinate it: each of them may have done so.
+    pub offered: BTreeSet<PeerId>,
     /// Whether it is being handed over.
     pub moving: Option<Moving>,
     /// Its steps; empty before it started.
@@ -196,7 +200,7 @@ pub(crate) struct Run {
     pub updated: UnixMillis,
     /// The time of the last event: earlier than that of one before it if a clock was set back.
     pub last: UnixMillis,
-    /// When it finished.
+    /// When it finished, or moved to another peer.
     pub finished: Option<UnixMillis>,
     /// Its result.
     pub output: Option<Payload>,
@@ -226,7 +230,8 @@ impl Run {
             round: 0,
             phase: Phase::Pending,
             paused: false,
-            taken_from: None,
+            taken: Vec::new(),
+            offered: BTreeSet::new(),
             moving: None,
             steps: Vec::new(),
             tally,
@@ -276,6 +281,11 @@ impl Run {
     pub(crate) fn may_be_touched_by(&self, caller: &Caller) -> bool {
         let parent = self.parent.as_ref().map(|parent| &parent.peer);
         caller.may_touch(self.submitter.as_ref()) || (parent.is_some() && caller.peer() == parent)
+    }
+
+    /// Whether this peer is known to have coordinated it, or to have been meant to.
+    pub(crate) fn names_coordinator(&self, peer: &PeerId) -> bool {
+        self.offered.contains(peer) || self.taken.iter().any(|(from, _)| from == peer)
     }
 
     /// A step's definition.

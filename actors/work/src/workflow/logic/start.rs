@@ -193,8 +193,8 @@ impl Coordinator {
     /// Something is under way for a unit from now on.
     pub(super) fn take_off(&mut self, id: RunId, unit: Unit, kind: Kind, stage: Stage) -> FlightId {
         let flight = FlightId(self.number());
-        let (stop, refused, trouble, moved_to) = (false, 0, None, None);
-        let what = Flight { run: id, unit, kind, stage, stop, refused, trouble, moved_to };
+        let (stop, refused, trouble, moved_to, asked_by_key) = (false, 0, None, None, false);
+        let what = Flight { run: id, unit, kind, stage, stop, refused, trouble, moved_to, asked_by_key };
         self.flights.insert(flight, what);
         if let Some(live) = self.runs.get_mut(&id) {
             live.flights.insert(unit, flight);

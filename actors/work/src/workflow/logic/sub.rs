@@ -5,7 +5,7 @@ use super::io::{Effect, FlightId, SubAnswer, SubCall, SubEnd, SubSubmit};
 use super::live::{Flight, Stage, What};
 use super::run::Phase;
 use super::submit::Asker;
-use super::{Coordinator, Turn};
+use super::{After, Coordinator, Turn};
 use crate::workflow::definition::Action;
 use crate::workflow::logic::doc::Doc;
 use crate::workflow::logic::load::Awaiting;
@@ -186,6 +186,11 @@ impl Coordinator {
         if unsure && !away {
             flight.stage = Stage::Submitting { unsure: true };
         }
+        if definite && away && error.code == ErrorCode::UnknownWorkflow && self.ask_by_key(id) {
+            return;
+        }
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.asked_by_key = false;
         let nobody_has_it = flight.stage == Stage::Submitting { unsure: false };
         let (run, unit) = (flight.run, flight.unit);
         if flight.stop && (nobody_has_it || definite) {
@@ -199,6 +204,24 @@ impl Coordinator {
             return self.withdraw(turn, run, unit);
         }
         self.try_again_later(turn, id, error.message);
+    }
+
+    /// Who was given a part, or the run that it is a part of, may not know them as belonging together: the submission says so.
+    /// Whether that was worth trying.
+    fn ask_by_key(&mut self, id: FlightId) -> bool {
+        let Some((_, peer)) = self.part_of(id) else { return false };
+        let Some(flight) = self.flights.get_mut(&id) else { return false };
+        let taken = self.runs.get(&flight.run).is_some_and(|live| !live.run.taken.is_empty());
+        let moved = taken || flight.moved_to.is_some();
+        if !moved || std::mem::replace(&mut flight.asked_by_key, true) {
+            return false;
+        }
+        if peer == self.local_peer {
+            self.then_place(id)
+        } else {
+            self.submit_sub(id, peer)
+        }
+        true
     }
 
     fn may_go_elsewhere(&self, id: RunId, unit: Unit) -> bool {
@@ -229,6 +252,7 @@ impl Coordinator {
             }
             SubAnswer::Running => {
                 if let Some((run, _)) = self.part_of(id) {
+                    self.known_there(id);
                     self.watch_sub(id, run);
                 }
             }
@@ -248,12 +272,25 @@ impl Coordinator {
     /// A sub-workflow is coordinated by another peer now.
     fn follow_part(&mut self, turn: &mut Turn<'_>, id: FlightId, run: RunId, to: PeerId) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
-        if to == self.local_peer {
+        let (here, stop) = (to == self.local_peer, flight.stop);
+        flight.moved_to = Some(to);
+        self.known_there(id);
+        if stop {
+            // The peer before gave it away, cancelled or not.
+            self.stop_sub(turn, id);
+        }
+        if here {
             self.children.insert(run, id);
             return self.look_at_part(turn, id, run);
         }
-        flight.moved_to = Some(to);
         self.watch_sub(id, run);
+    }
+
+    /// Its peer knows the part, and who asks for it.
+    fn known_there(&mut self, id: FlightId) {
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.asked_by_key = false;
+        }
     }
 
     /// The run of a unit's sub-workflow, and who coordinates it.
@@ -274,8 +311,9 @@ impl Coordinator {
         let Some(flight) = self.flights.get(&id) else { return };
         let child = self.runs.get(&flight.run).and_then(|live| live.run.tries(flight.unit)?.child.clone());
         let Some(child) = child else { return };
+        let peer = flight.moved_to.as_ref().unwrap_or(&child.peer);
         match (flight.stage, child.run) {
-            (Stage::Away { .. }, Some(run)) if child.peer == self.local_peer && flight.moved_to.is_none() => {
+            (Stage::Away { .. }, Some(run)) if *peer == self.local_peer => {
                 self.children.insert(run, id);
                 self.look_at_part(turn, id, run);
             }
@@ -296,7 +334,19 @@ impl Coordinator {
         if peer == self.local_peer {
             return self.cancel_part(turn, run, compensate);
         }
-        self.then(Effect::CallSub { flight: id, peer, call: SubCall::Cancel { run, compensate } });
+        self.cancel_far(peer, run, compensate);
+    }
+
+    /// Gives a sub-workflow of another peer up, when it is on the disk that this was decided: after a crash nobody would know
+    /// why it was.
+    pub(super) fn cancel_far(&mut self, peer: PeerId, run: RunId, compensate: bool) {
+        self.after(After::CancelSub { peer, run, compensate });
+    }
+
+    pub(super) fn cancel_sub(turn: &mut Turn<'_>, peer: PeerId, run: RunId, compensate: bool) {
+        // Nothing waits for the answer: the end of the run is watched for.
+        let (flight, call) = (FlightId(0), SubCall::Cancel { run, compensate });
+        turn.out.push(Effect::CallSub { flight, peer, call });
     }
 
     /// A sub-workflow has had the time that its step gives it.

@@ -1,8 +1,9 @@
 //! Accepting runs, from requests and for steps that are sub-workflows.
 
+use super::end::summary_of;
 use super::live::Live;
 use super::load::Awaiting;
-use super::run::Run;
+use super::run::{Phase, Run};
 use super::{
     After, Answer, CheckId, Checked, Coordinator, Effect, FlightId, Found, ReadPlan, Reading, SubSubmit,
     Ticket, Turn,
@@ -179,15 +180,45 @@ impl Coordinator {
         let parents = (live.run.parent.as_ref(), asker.submit.parent.as_ref());
         if let (Some(known), Some(asks)) = parents
             && known.peer != asks.peer
+            && let Err(error) = self.parent_moved(turn, &asker, id, asks.peer.clone())
         {
-            let peer = asks.peer.clone();
-            self.emit(turn.now, id, Event::ParentMoved { peer });
+            return self.refuse_submission(turn, asker.who, error);
         }
         let submitted = RunSubmitted { id, state, existing: true };
         match asker.who {
             Who::Request(ticket) => self.after(After::Answer(ticket, Answer::Submitted(submitted))),
             Who::Unit(flight) => self.sub_accepted(turn, flight, id),
         }
+    }
+
+    /// Another peer coordinates the run that a run is a part of.
+    fn parent_moved(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        id: RunId,
+        peer: PeerId,
+    ) -> Result<(), WorkflowError> {
+        let Some(live) = self.runs.get_mut(&id) else { return Ok(()) };
+        if live.exported || live.replacing {
+            // Nothing is added to it. Who asks from here follows it to where it goes, and says there what is to be known.
+            let problem = format!("workflow run {id} is being handed over: try again in a moment");
+            let from_here = matches!(asker.who, Who::Unit(_));
+            return if from_here { Ok(()) } else { Err(WorkflowError::Unavailable(problem)) };
+        }
+        if matches!(live.run.phase, Phase::Finished(_)) {
+            // What ended does not change any more; who needs its result may read it.
+            live.reader = Some(peer);
+            return Ok(());
+        }
+        self.emit(turn.now, id, Event::ParentMoved { peer });
+        let Some(live) = self.runs.get(&id) else { return Ok(()) };
+        if let Phase::Moved(to) = &live.run.phase {
+            // Its list says where it is, to those who may know.
+            let summary = summary_of(&live.run, turn.now, Some(to.clone()));
+            self.outgoing.batch.put(summary_key(id), &summary);
+        }
+        Ok(())
     }
 
     pub(super) fn on_existing(

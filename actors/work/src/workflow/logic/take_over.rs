@@ -1,30 +1,97 @@
-//! Taking a run over from the peer that coordinated it.
+//! Taking a run over from the peer that coordinated it: who may give it, and what is believed of it.
+//!
+//! **The protocol.** A, which has a run under epoch e, starts nothing more, writes down that everything is sent (event
+//! `Exported`), and asks B to take the run over under epoch e+1, until it knows. B fetches the history, writes it down with
+//! the new epoch in one commit, and says yes when that is on the disk. A writes down that the run moved; from then on it only
+//! says where to.
+//!
+//! **Why that is one coordinator at every moment.** A does nothing from `Exported` on (which is on the disk before B hears
+//! anything, and outlives a restart) until one of these:
+//!
+//! * *B says yes.* It says so to the same epoch for ever, and also when it has gone on since: whoever knows the run under the
+//!   epoch that is asked for, or a higher one, took it over or knows somebody who did. Whether it still has the run does not
+//!   matter to A, for B says where it went. So a yes that was lost is heard later, whatever happened to the run meanwhile.
+//! * *B says no for good, and no earlier attempt may have been heard* ([`Handed::Refused`]). Attempts of which nobody knows
+//!   (no answer, the connection lost, this node restarted) make A unsure, and from then on a no is none: B may have taken
+//!   the run at the earlier attempt, and refuse now for whatever reason comes before it looks.
+//! * *B says no in a way that says that it never had it* ([`is_final`]): it found fault with the history, which it does only
+//!   after it looked for the run and did not find it under this epoch or a higher one. Runs that moved on or ended are found
+//!   as long as they are kept, and are not pruned while somebody asks to take them over. An earlier attempt that is
+//!   still under way to B cannot come later and be taken: B remembers such a no for as long as requests live ([`Refusals`]),
+//!   and when B starts anew they have died with their connections.
+//! * *A person takes the run back* although B may have it. That is the only way to two coordinators, and is said so. The epoch
+//!   is then raised by so much that when one gives the run to the other, what was done there under lower epochs is void.
+//!
+//! After any no, A goes on under an epoch above the one that was offered, so that the offer is void.
+//!
+//! The bound of this is what B keeps: a giver that is away for longer than B keeps runs that moved on (`retention_s`,
+//! `max_finished`), and asks again then, is believed.
+//!
+//! **Who may give a run.** What nobody knows here may come from any member. What is coordinated here, or ended here, is only
+//! taken from a peer that its own history names as a coordinator, under a higher epoch. A run that ended here is only replaced
+//! by a history that tells this very end and that the run was run on after it; one that moved away, by one that tells
+//! that it was taken over from here.
 
 use super::io::{Effect, Stored};
-use super::live::Live;
-use super::load::rebuild;
-use super::run::Run;
-use super::{After, Answer, Coordinator, Found, ReadPlan, Reading, Ticket, Turn};
-use crate::workflow::records::{
-    Batch, Event, EventRecord, HeaderRecord, KeyRecord, SummaryRecord, active_key, event_key, finish_key,
-    header_key, holder, key_key, read_some, summary_key,
-};
-use meshwork_proto::store::{Acknowledge, Admission, StoreError};
+use super::load::{Awaiting, rebuild};
+use super::run::{Phase, Run};
+use super::{Answer, Coordinator, Ticket, Turn};
+use crate::workflow::records::Event;
 use meshwork_proto::workflow::{TakeOverRun, TakenOver, WorkflowError};
-use meshwork_proto::{Caller, PeerId, RunId};
+use meshwork_proto::{Caller, Coded, ErrorCode, PeerId, RunId, UnixMillis};
+use std::collections::VecDeque;
+use std::time::Duration;
 
-/// A run that is here when its commit is acknowledged.
+/// How long a no is remembered: longer than any request is under way.
+const REMEMBERED: Duration = Duration::from_secs(1800);
+/// Most of them.
+const MAX_REFUSALS: usize = 512;
+
+/// A run on its way to here.
 #[derive(Debug)]
-pub(crate) struct Incoming {
-    run: Box<Run>,
-    /// What was here of it before.
-    before: Option<SummaryRecord>,
+pub(crate) struct Receiving {
+    from: PeerId,
+    epoch: u32,
+    /// Whom to answer.
+    tickets: Vec<Ticket>,
+    /// It is being written: what the store has of it may be older or newer than what is in memory.
+    pub(super) writing: bool,
+    /// What waits for it until it is.
+    pub(super) waiting: Vec<Awaiting>,
 }
 
-impl Incoming {
-    pub(super) fn id(&self) -> RunId {
-        self.run.id
+/// Hand-overs that were refused for good.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(VecDeque<(UnixMillis, RunId, u32, WorkflowError)>);
+
+impl Refusals {
+    fn add(&mut self, now: UnixMillis, id: RunId, epoch: u32, error: &WorkflowError) {
+        self.0.retain(|(until, ..)| *until > now);
+        if self.0.len() >= MAX_REFUSALS {
+            self.0.pop_front();
+        }
+        self.0.push_back((now.after(REMEMBERED), id, epoch, error.clone()));
     }
+
+    fn find(&self, now: UnixMillis, id: RunId, epoch: u32) -> Option<&WorkflowError> {
+        let same = |(until, run, refused, _): &&(UnixMillis, RunId, u32, WorkflowError)| {
+            *until > now && *run == id && *refused == epoch
+        };
+        self.0.iter().find(same).map(|(.., error)| error)
+    }
+}
+
+/// Whether an answer to a hand-over with this code says that the run is not there and will not be taken under this epoch.
+pub(crate) fn is_final(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::InvalidArgument | ErrorCode::TooLarge)
+}
+
+/// What is known here of a run that is to be taken over.
+enum Judged {
+    /// It was taken over before.
+    Taken,
+    /// It may be.
+    New,
 }
 
 impl Coordinator {
@@ -39,71 +106,93 @@ impl Coordinator {
             let problem = "a run can only be taken over from the peer that coordinates it";
             return turn.refuse(ticket, WorkflowError::Forbidden(problem.into()));
         };
-        if let Some(waiting) = self.incoming.get_mut(&what.id) {
-            // Asked again while it is being fetched.
-            return waiting.push(ticket);
-        }
         let id = what.id;
-        self.incoming.insert(id, vec![ticket]);
-        match self.runs.get(&id).map(|live| live.run.epoch) {
-            Some(epoch) => self.judge_incoming(turn, what, from, Some(epoch)),
-            None => {
-                let plan = ReadPlan::Keys(vec![summary_key(id)]);
-                self.read(turn, plan, Reading::Incoming(what, from));
+        if let Some(receiving) = self.incoming.get_mut(&id) {
+            if receiving.from == from && receiving.epoch == what.epoch {
+                // Asked again while it is being fetched.
+                return receiving.tickets.push(ticket);
             }
+            let problem = format!("workflow run {id} is being taken over at this moment: ask again");
+            return turn.refuse(ticket, WorkflowError::Unavailable(problem));
+        }
+        if self.prune.is_at(id) {
+            let problem = format!("workflow run {id} was here and is being forgotten: ask again");
+            return turn.refuse(ticket, WorkflowError::Unavailable(problem));
+        }
+        let (epoch, tickets) = (what.epoch, vec![ticket]);
+        let receiving = Receiving { from: from.clone(), epoch, tickets, writing: false, waiting: Vec::new() };
+        self.incoming.insert(id, receiving);
+        if self.runs.contains_key(&id) {
+            return self.judge_incoming(turn, what, from);
+        }
+        self.fetch(turn, id, Awaiting::Incoming(what, from));
+    }
+
+    /// What is known of the run here is in memory, if anything is known.
+    pub(super) fn judge_incoming(&mut self, turn: &mut Turn<'_>, what: TakeOverRun, from: PeerId) {
+        match self.judge(turn.now, &what, &from) {
+            Ok(Judged::Taken) => self.answer_incoming(turn, what.id),
+            Ok(Judged::New) => turn.out.push(Effect::Fetch { from, what }),
+            Err(error) => self.refuse_incoming(turn, what.id, &error),
         }
     }
 
-    pub(super) fn on_incoming(
-        &mut self,
-        turn: &mut Turn<'_>,
-        what: TakeOverRun,
-        from: PeerId,
-        result: Result<Found, StoreError>,
-    ) {
-        match result.and_then(|found| read_some::<SummaryRecord>(found.value(0))) {
-            Ok(summary) => self.judge_incoming(turn, what, from, summary.map(|summary| summary.epoch)),
-            Err(error) => self.refuse_incoming(turn, what.id, &error.into()),
-        }
-    }
-
-    /// What is known of the run here decides: the same epoch was taken over before, a higher one makes this one void.
-    fn judge_incoming(&mut self, turn: &mut Turn<'_>, what: TakeOverRun, from: PeerId, known: Option<u32>) {
+    fn judge(&self, now: UnixMillis, what: &TakeOverRun, from: &PeerId) -> Result<Judged, WorkflowError> {
         let id = what.id;
-        let here = self.runs.get(&id).filter(|live| live.run.is_active());
-        // Who gave it away may have done so without hearing that it was taken, gone on with it, and give it again.
-        if here.is_some_and(|live| live.run.taken_from.as_ref() != Some(&from)) && known != Some(what.epoch) {
-            let problem = format!("workflow run {id} is coordinated here: peer {from} has no say in it");
-            return self.refuse_incoming(turn, id, &WorkflowError::Forbidden(problem));
-        }
-        match known {
-            Some(epoch) if epoch == what.epoch => self.answer_incoming(turn, id, epoch),
-            Some(epoch) if epoch > what.epoch => {
-                let problem = format!(
-                    "workflow run {id} was coordinated here under epoch {epoch}: epoch {} is void",
-                    what.epoch
-                );
-                self.refuse_incoming(turn, id, &WorkflowError::Forbidden(problem));
+        let here = self.runs.get(&id);
+        if let Some(live) = here {
+            let (run, named) = (&live.run, live.run.names_coordinator(from));
+            if !named && (run.epoch >= what.epoch || !matches!(run.phase, Phase::Moved(_))) {
+                let problem =
+                    format!("workflow run {id} is known here: peer {from} has never coordinated it");
+                return Err(WorkflowError::Forbidden(problem));
             }
-            _ => {
-                let (held, max) = (self.counts.unfinished(), u64::from(self.options.max_unfinished));
-                if held >= max {
-                    return self.refuse_incoming(turn, id, &WorkflowError::Full { held, max });
-                }
-                turn.out.push(Effect::Fetch { from, what });
+            if run.epoch >= what.epoch {
+                return Ok(Judged::Taken);
+            }
+            if live.ending {
+                let problem = format!("workflow run {id} has just ended or moved on here: ask again");
+                return Err(WorkflowError::Unavailable(problem));
             }
         }
+        if let Some(error) = self.refusals.find(now, id, what.epoch) {
+            return Err(error.clone());
+        }
+        let (held, max) = (self.counts.unfinished(), u64::from(self.options.max_unfinished));
+        if held >= max && !here.is_some_and(|live| live.run.is_active()) {
+            return Err(WorkflowError::Full { held, max });
+        }
+        Ok(Judged::New)
     }
 
-    fn answer_incoming(&mut self, turn: &mut Turn<'_>, id: RunId, epoch: u32) {
-        for ticket in self.incoming.remove(&id).unwrap_or_default() {
+    pub(super) fn answer_incoming(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(Receiving { epoch, tickets, waiting, .. }) = self.incoming.remove(&id) else { return };
+        for ticket in tickets {
+            // The epoch that was asked for, whatever has happened since: the same question gets the same answer.
             turn.answer(ticket, Answer::TakenOver(TakenOver { epoch }));
         }
+        self.received(turn, id, waiting);
     }
 
     pub(super) fn refuse_incoming(&mut self, turn: &mut Turn<'_>, id: RunId, error: &WorkflowError) {
-        for ticket in self.incoming.remove(&id).unwrap_or_default() {
+        let Some(Receiving { epoch, tickets, waiting, .. }) = self.incoming.remove(&id) else { return };
+        if is_final(error.code()) {
+            self.refusals.add(turn.now, id, epoch, error);
+        }
+        for ticket in tickets {
             turn.refuse(ticket, error.clone());
+        }
+        self.received(turn, id, waiting);
+    }
+
+    /// It is known what became of a hand-over. A run that ended here was kept in memory meanwhile.
+    fn received(&mut self, turn: &mut Turn<'_>, id: RunId, waiting: Vec<Awaiting>) {
+        for awaiting in waiting {
+            self.fetch(turn, id, awaiting);
+        }
+        if let Some(live) = self.runs.get(&id).filter(|live| !live.run.is_active() && !live.ending) {
+            let steps = live.run.steps.len();
+            self.is_done(id, steps);
         }
     }
 
@@ -113,22 +202,27 @@ impl Coordinator {
         turn: &mut Turn<'_>,
         what: &TakeOverRun,
         from: &PeerId,
-        result: Result<(Stored, Option<SummaryRecord>), WorkflowError>,
+        result: Result<Stored, WorkflowError>,
     ) {
         let id = what.id;
-        if self.incoming.contains_key(&id) {
-            let checked = result.and_then(|(stored, before)| {
-                self.check_incoming(what, from, &stored).map(|run| (stored, before, run))
+        let asked = self.incoming.get(&id).is_some_and(|receiving| receiving.epoch == what.epoch);
+        if asked {
+            // It may have ended here, or moved on, since it was asked for.
+            let judged = result.and_then(|stored| Ok((self.judge(turn.now, what, from)?, stored)));
+            let checked = judged.and_then(|(judged, stored)| match judged {
+                Judged::Taken => Ok(None),
+                Judged::New => self.check_incoming(what, from, &stored).map(|run| Some((stored, run))),
             });
             match checked {
-                Ok((stored, before, run)) => self.write_incoming(turn, from, stored, before, run),
+                Ok(Some((stored, run))) => self.write_incoming(turn, from, stored, run),
+                Ok(None) => self.answer_incoming(turn, id),
                 Err(error) => self.refuse_incoming(turn, id, &error),
             }
         }
         self.settle(turn);
     }
 
-    /// Replaying must work, and the run must be on its way to here.
+    /// Replaying must work, the run must be on its way to here, and what is known of it here must be a part of it.
     fn check_incoming(
         &self,
         what: &TakeOverRun,
@@ -163,99 +257,37 @@ impl Coordinator {
                 what.id, what.epoch
             ));
         }
-        Ok(run)
+        match self.runs.get(&what.id).and_then(|live| self.unlike(&live.run, &run, stored)) {
+            Some(problem) => wrong(format!("history of workflow run {} {problem}", what.id)),
+            None => Ok(run),
+        }
     }
 
-    fn write_incoming(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: &PeerId,
-        stored: Stored,
-        before: Option<SummaryRecord>,
-        mut run: Run,
-    ) {
-        let id = run.id;
-        let Stored { mut header, events, .. } = stored;
-        // A client of the other peer: that peer speaks for it here.
-        let submitter = header.submitter.take().unwrap_or_else(|| from.clone());
-        header.submitter = Some(submitter);
-        // Keys of other peers' clients are not known here; those of parts are the same everywhere.
-        header.key = header.key.take().filter(|_| header.parent.is_some());
-        run.submitter.clone_from(&header.submitter);
-        let epoch = run.moving.as_ref().map_or(run.epoch, |moving| moving.epoch);
-        let seq = run.seq + 1;
-        let last = EventRecord { at: turn.now, epoch, event: Event::TakenOver { from: from.clone(), epoch } };
-        run.apply(seq, &last);
-        let mut batch = Batch::default();
-        head(&mut batch, id, &header);
-        for (seq, record) in &events {
-            batch.put(event_key(id, *seq), record);
-            if let Some(payload) = record.event.payload() {
-                batch.pin_payload(payload, || holder(id));
+    /// What of a run that is known here its history does not tell.
+    fn unlike(&self, known: &Run, told: &Run, stored: &Stored) -> Option<String> {
+        let same = known.definition_cid == told.definition_cid
+            && known.inputs_cid == told.inputs_cid
+            && known.created == told.created;
+        if !same {
+            return Some("is that of another run than the one that is known here".to_owned());
+        }
+        match known.phase {
+            Phase::Moved(_) => {
+                let here = (self.local_peer.clone(), known.epoch);
+                let problem =
+                    format!("does not say that it was taken over from here as epoch {}", known.epoch);
+                (!told.taken.contains(&here)).then_some(problem)
             }
-        }
-        batch.put(event_key(id, seq), &last);
-        // What was decided here under a lower epoch is void.
-        let void = self.runs.get(&id).map_or(0, |live| live.run.seq);
-        (seq + 1..=void).for_each(|seq| batch.delete(event_key(id, seq)));
-        self.drop_run(turn, id);
-        if let Some(before) = &before {
-            batch.delete(summary_key(id));
-            batch.delete(finish_key(before.finished, id));
-        }
-        let incoming = Incoming { run: Box::new(run), before };
-        let how = (Acknowledge::Durable, Admission::New);
-        self.commit(turn, batch, how, vec![After::TakenOver(Box::new(incoming))], Vec::new());
-    }
-
-    /// A run that was taken over is on the disk: it goes on here.
-    pub(super) fn taken_over(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
-        let Incoming { run, before } = incoming;
-        let (id, epoch) = (run.id, run.epoch);
-        if let Some(before) = before {
-            let count = self.counts.kept_mut().of_mut(before.state, before.moved_to.is_some());
-            *count = count.saturating_sub(1);
-        }
-        self.drop_run(turn, id);
-        self.totals.moved_in += 1;
-        self.counts.arrived(&run);
-        self.runs.insert(id, Box::new(Live::new(*run)));
-        self.revive(turn, id);
-        self.answer_incoming(turn, id, epoch);
-    }
-}
-
-impl Coordinator {
-    /// A run leaves memory with everything that is under way for it.
-    fn drop_run(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let Some(live) = self.runs.get(&id) else { return };
-        self.counts.left(&live.run);
-        self.pending.remove(&(live.run.created, id));
-        let flights: Vec<_> = live.flights.values().copied().collect();
-        let waiting = live.waiters.iter().map(|waiter| waiter.ticket);
-        let askers: Vec<Ticket> = waiting.chain(live.parked.iter().map(|asked| asked.ticket)).collect();
-        for flight in flights {
-            if let Some(task) = self.land(flight).and_then(|landed| landed.task()) {
-                self.cancel_task(flight, task, "its run is coordinated by another peer");
+            Phase::Finished(end) => {
+                let told = stored.events.iter().any(|(_, record)| {
+                    matches!(record.event, Event::Finished { state, .. } if state == end)
+                        && record.epoch == known.epoch
+                        && Some(record.at) == known.finished
+                });
+                let problem = format!("does not say that it is {end} here since epoch {}", known.epoch);
+                (!told).then_some(problem)
             }
+            Phase::Pending | Phase::Running | Phase::Ending(_) => None,
         }
-        for ticket in askers {
-            self.forget_wait(ticket);
-            let problem = format!("workflow run {id} is being taken over from another peer: ask again");
-            turn.refuse(ticket, WorkflowError::Unavailable(problem));
-        }
-        self.forget_run(id);
-    }
-}
-
-fn head(batch: &mut Batch, id: RunId, header: &HeaderRecord) {
-    batch.put(header_key(id), header);
-    batch.mark(active_key(id));
-    batch.pin_payload(&header.definition, || holder(id));
-    batch.pin_payload(&header.inputs, || holder(id));
-    if let Some(key) = &header.key {
-        let (definition_cid, given_cid) = (header.definition_cid, header.given_cid);
-        let key = key_key(header.submitter.as_ref(), header.parent.as_ref(), key);
-        batch.put(key, &KeyRecord { run: id, definition_cid, given_cid });
     }
 }

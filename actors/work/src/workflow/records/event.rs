@@ -286,6 +286,8 @@ pub(crate) enum Event {
         /// Who asked.
         by: Option<PeerId>,
     },
+    /// Everything up to here goes to the peer that is to coordinate the run: from now on it may have it.
+    Exported,
 }
 
 impl Event {
@@ -322,6 +324,7 @@ impl Event {
             Self::TakenOver { .. } => "taken_over",
             Self::ParentMoved { .. } => "parent_moved",
             Self::UndoGivenUp { .. } => "compensation_given_up",
+            Self::Exported => "hand_over_sent",
         }
     }
 

@@ -3,17 +3,21 @@
 //! One version byte, then records, each behind its length (u32, little-endian): the header, and the events from number 1
 //! on. Large documents are named in them by their content ids, and fetched by those.
 
-use super::{EventRecord, HeaderRecord, read};
+use super::{Event, EventRecord, HeaderRecord, read};
 use bytes::{BufMut, Bytes, BytesMut};
 use meshwork_proto::codec::{self, Record};
-use meshwork_proto::store::StoreError;
+use meshwork_proto::store::{MAX_COMMIT_OPS, StoreError};
 use meshwork_proto::task::Payload;
 use std::collections::BTreeMap;
 
 /// Version of the format.
 const VERSION: u8 = 1;
 /// Largest export, in bytes: the store takes all of it in one commit.
+/// The rest of that is for keys and for pins: a hundred bytes for each change, and more than they need.
 pub(crate) const MAX_EXPORT: u64 = 48 * 1024 * 1024;
+/// Most changes that the events of an export make, for the same reason. Who takes it over has some more to write, and what it
+/// knows of the run from before to delete.
+const MAX_CHANGES: usize = MAX_COMMIT_OPS - 1000;
 
 /// Everything of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +29,24 @@ pub(crate) struct Export {
 }
 
 impl Export {
+    /// What is given away of a run. That it was sent is for who sends it, who knows it when it starts anew.
+    pub(crate) fn of(header: HeaderRecord, mut events: Vec<(u64, EventRecord)>) -> Self {
+        if matches!(events.last(), Some((_, EventRecord { event: Event::Exported, .. }))) {
+            events.pop();
+        }
+        Self { header, events }
+    }
+
+    /// Changes that its events make in the store, if one commit does not have room for them; with the most it has.
+    pub(crate) fn too_many_changes(&self) -> Option<(usize, usize)> {
+        let stored = |(_, record): &(u64, EventRecord)| {
+            let pins = record.event.payload().is_some_and(|payload| payload.stored_cid().is_some());
+            1 + usize::from(pins)
+        };
+        let changes = self.events.iter().map(stored).sum();
+        (changes > MAX_CHANGES).then_some((changes, MAX_CHANGES))
+    }
+
     /// The document.
     ///
     /// # Errors

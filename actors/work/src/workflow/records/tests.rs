@@ -115,6 +115,8 @@ fn events() -> Vec<Event> {
         Event::Moved { to: peer(), epoch: 2 },
         Event::TakenOver { from: peer(), epoch: 2 },
         Event::ParentMoved { peer: peer() },
+        Event::UndoGivenUp { by: None },
+        Event::Exported,
     ]
 }
 

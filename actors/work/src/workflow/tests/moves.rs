@@ -3,7 +3,7 @@
 use super::bench::{Bench, OTHER, OWNER, member, other, owner, submission};
 use crate::workflow::logic::{Answer, Handed, Op, Ticket};
 use crate::workflow::options::WorkflowOptions;
-use crate::workflow::records::{Export, SummaryRecord, read, summary_key};
+use crate::workflow::records::Export;
 use bytes::Bytes;
 use meshwork_proto::task::TaskStatus;
 use meshwork_proto::workflow::{
@@ -49,7 +49,7 @@ impl Pair {
         let what = self.here.moves.pop_front().expect("a hand-over");
         let header = self.here.disk.header(what.run).unwrap();
         let events = self.here.disk.events(what.run);
-        let history = Export { header, events }.encode().unwrap();
+        let history = Export::of(header, events).encode().unwrap();
         let (history_cid, len) = (Cid::of(&history), history.len() as u64);
         (TakeOverRun { id: what.run, epoch: what.epoch, history: history_cid, len }, history)
     }
@@ -60,13 +60,7 @@ impl Pair {
         if let Some((from, what)) = self.there.fetches.pop_front() {
             let export = Export::decode(history).unwrap();
             let stored = self.there_stored(export);
-            let before = self
-                .there
-                .disk
-                .get(&summary_key(what.id))
-                .map(|value| read::<SummaryRecord>(&value).unwrap());
-            let fetched = Ok((stored, before));
-            self.there.turn(|state, turn| state.fetched_incoming(turn, &what, &from, fetched));
+            self.there.turn(|state, turn| state.fetched_incoming(turn, &what, &from, Ok(stored)));
         }
         ticket
     }
@@ -83,7 +77,7 @@ impl Pair {
         let (what, history) = self.request();
         let ticket = self.ask_there(&what, &history);
         assert_eq!(self.there.answer(ticket), Ok(Answer::TakenOver(TakenOver { epoch: what.epoch })));
-        self.here.turn(|state, turn| state.handed(turn, what.id, Handed::Taken));
+        self.here.turn(|state, turn| state.handed(turn, what.id, what.epoch, Handed::Taken));
         what.id
     }
 }
@@ -137,6 +131,8 @@ fn running_steps_end_first_and_what_takes_too_long_begins_anew_there() {
     pair.here.finish(a, Ok(json!("A")));
     assert!(pair.here.moves.is_empty() && pair.here.queued().is_empty(), "nothing new starts");
     pair.here.advance(60_001);
+    assert!(pair.here.moves.is_empty(), "it is told to stop, and has as long again for that");
+    pair.here.advance(60_000);
     pair.hand_over();
     let before = pair.here.disk.events(id).len();
     pair.here.finish(side, Ok(json!("too late")));
@@ -167,7 +163,7 @@ fn asking_again_gives_the_same_whatever_crashes_in_between() {
     assert_eq!((again.id, again.epoch), (what.id, what.epoch));
     let ticket = pair.ask_there(&again, &history);
     assert_eq!(pair.there.answer(ticket), Ok(Answer::TakenOver(TakenOver { epoch: 2 })));
-    pair.here.turn(|state, turn| state.handed(turn, id, Handed::Taken));
+    pair.here.turn(|state, turn| state.handed(turn, id, 2, Handed::Taken));
     assert!(matches!(pair.here.try_get(id), Err(WorkflowError::Moved { .. })));
     assert_eq!(pair.there.get(id).steps[0].state, StepState::Completed, "nothing was overwritten");
 }
@@ -183,7 +179,8 @@ fn while_it_is_not_known_whether_a_run_moved_nothing_is_added_to_it() {
     }
     let away = MeshError::new(ErrorCode::Unreachable, "cannot be reached");
     pair.here.moves.clear();
-    pair.here.turn(|state, turn| state.handed(turn, id, Handed::Failed(away)));
+    let lost = Handed::Failed { error: away, unsure: true };
+    pair.here.turn(|state, turn| state.handed(turn, id, 2, lost));
     let waiting_for = pair.here.get(id).waiting_for.unwrap();
     assert!(waiting_for.contains("to take it over: cannot be reached"), "{waiting_for}");
     let events = pair.here.disk.events(id).len();
@@ -201,7 +198,8 @@ fn a_peer_that_refuses_leaves_the_run_where_it_is_under_a_higher_epoch() {
     pair.coordinate(id, OTHER).unwrap();
     let (what, history) = pair.request();
     let no = MeshError::new(ErrorCode::VersionMismatch, "no such request");
-    pair.here.turn(|state, turn| state.handed(turn, id, Handed::Refused(no)));
+    let refused = Handed::Refused { error: no, never: false };
+    pair.here.turn(|state, turn| state.handed(turn, id, 2, refused));
     let view = pair.here.get(id);
     assert_eq!((view.state, view.epoch), (RunState::Running, 3));
     let steps: Vec<String> = pair.here.queued().into_iter().map(|(_, step)| step).collect();
@@ -265,7 +263,7 @@ fn histories_that_are_wrong_are_refused() {
     let stored = pair.there_stored(export);
     let ticket = pair.there.ask_as(member(owner()), Op::TakeOver(what.clone()));
     pair.there.fetches.clear();
-    pair.there.turn(|state, turn| state.fetched_incoming(turn, &what, &owner(), Ok((stored, None))));
+    pair.there.turn(|state, turn| state.fetched_incoming(turn, &what, &owner(), Ok(stored)));
     assert!(pair.there.answer(ticket).unwrap_err().to_string().contains("lacks event 2"));
     for cut in [0, 1, 3, history.len() / 2] {
         assert!(Export::decode(&history[..cut]).is_err());
@@ -288,9 +286,8 @@ fn a_run_comes_back_to_where_it_was() {
     let ticket = pair.there.ask_as(member(other()), Op::TakeOver(what.clone()));
     let (from, _) = pair.there.fetches.pop_front().unwrap();
     let stored = pair.there_stored(Export::decode(&history).unwrap());
-    let before = pair.there.disk.get(&summary_key(id)).map(|value| read::<SummaryRecord>(&value).unwrap());
-    assert_eq!(before.as_ref().unwrap().moved_to, Some(other()));
-    pair.there.turn(|state, turn| state.fetched_incoming(turn, &what, &from, Ok((stored, before))));
+    assert_eq!(pair.there.disk.count(b's'), 1, "it is among those that moved");
+    pair.there.turn(|state, turn| state.fetched_incoming(turn, &what, &from, Ok(stored)));
     assert_eq!(pair.there.answer(ticket), Ok(Answer::TakenOver(TakenOver { epoch: 3 })));
     let view = pair.there.get(id);
     assert_eq!((view.epoch, view.steps[0].state), (3, StepState::Completed));
@@ -343,7 +340,7 @@ fn a_forged_history_cannot_claim_more_items_than_a_run_may_have() {
     let stored = pair.there_stored(export);
     let ticket = pair.there.ask_as(member(owner()), Op::TakeOver(what.clone()));
     pair.there.fetches.clear();
-    pair.there.turn(|state, turn| state.fetched_incoming(turn, &what, &owner(), Ok((stored, None))));
+    pair.there.turn(|state, turn| state.fetched_incoming(turn, &what, &owner(), Ok(stored)));
     let error = pair.there.answer(ticket).unwrap_err().to_string();
     assert!(error.contains("a step with 4294967295 items"), "{error}");
 }

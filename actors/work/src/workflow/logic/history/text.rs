@@ -48,6 +48,7 @@ pub(super) fn of(workflow: &Workflow, step: Option<&str>, event: &Event) -> Stri
         Event::ParentMoved { peer } => {
             format!("the run that this one is a part of is coordinated by peer {peer}")
         }
+        Event::Exported => "everything of the run is sent to the peer that is to coordinate it".to_owned(),
         event => of_unit(step.unwrap_or("?"), event),
     }
 }

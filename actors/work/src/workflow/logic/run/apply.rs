@@ -51,7 +51,8 @@ impl Run {
             }
             Event::Retried { from, .. } => self.apply_retried(at, *from),
             Event::MoveBegun { to, epoch, .. } => {
-                self.moving = Some(Moving { to: to.clone(), epoch: *epoch, since: at });
+                self.offered.insert(to.clone());
+                self.moving = Some(Moving { to: to.clone(), epoch: *epoch, since: at, sent: false });
             }
             Event::MoveEnded { epoch, .. } => {
                 self.moving = None;
@@ -61,16 +62,22 @@ impl Run {
                 self.moving = None;
                 self.epoch = *epoch;
                 self.phase = Phase::Moved(to.clone());
+                self.finished = Some(at);
             }
             Event::TakenOver { from, epoch } => {
                 self.moving = None;
                 self.epoch = *epoch;
-                self.taken_from = Some(from.clone());
+                self.taken.push((from.clone(), *epoch));
             }
             Event::UndoGivenUp { .. } => self.apply_given_up(),
             Event::ParentMoved { peer } => {
                 if let Some(parent) = &mut self.parent {
                     parent.peer = peer.clone();
+                }
+            }
+            Event::Exported => {
+                if let Some(moving) = &mut self.moving {
+                    moving.sent = true;
                 }
             }
         }

@@ -2,16 +2,17 @@
 
 use super::scene::{Outside, Scene, ask, ask_as};
 use crate::workflow::options::WorkflowOptions;
-use crate::workflow::records::Export;
+use crate::workflow::records::{Batch, Event, EventRecord, Export, event_key};
 use crate::workflow::tests::bench::{member, other, owner};
 use meshwork_kit::testing;
 use meshwork_proto::task::Payload;
 use meshwork_proto::transport::{CallError, PeerAnswer, PeerTarget};
 use meshwork_proto::wire::{MeshReply, MeshRequest};
 use meshwork_proto::workflow::{
-    CoordinateRun, GetRun, ListRuns, RunState, RunSubmitted, RunView, TakenOver, WorkflowError,
+    ControlRun, CoordinateRun, GetHistory, GetRun, ListRuns, RunAction, RunState, RunSubmitted, RunView,
+    TakenOver, WorkflowError,
 };
-use meshwork_proto::{Cid, Coded, ErrorCode, RunId};
+use meshwork_proto::{Cid, Coded, ErrorCode, Json, RunId};
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::time::Duration;
@@ -187,7 +188,8 @@ fn a_peer_that_says_no_keeps_the_run_here() {
         let coordinate = CoordinateRun { id, peers: None, coordinator: Some(other()) };
         ask(&scene.ports.coordinate, coordinate).await.unwrap();
         let (_, reply) = scene.calls.next().await;
-        reply.send(Err(CallError::Timeout { target: "other".into(), after_ms: 1 }));
+        let error = meshwork_proto::MeshError::new(ErrorCode::QueueFull, "no place");
+        reply.send(Err(CallError::Refused(error)));
         let (_, reply) = scene.calls.next().await;
         let error = meshwork_proto::MeshError::new(ErrorCode::VersionMismatch, "too old");
         reply.send(Err(CallError::Refused(error)));
@@ -195,5 +197,120 @@ fn a_peer_that_says_no_keeps_the_run_here() {
         scene.work(&world, |_, _| json!(0)).await;
         let view = scene.end(id).await;
         assert_eq!((view.state, view.epoch), (RunState::Completed, 3));
+    });
+}
+
+#[test]
+fn a_no_after_a_lost_answer_is_believed_only_if_it_says_that_the_run_was_never_there() {
+    testing::world(|world| async move {
+        let mut scene = Scene::start(&world);
+        let id = scene.submit(&simple(), &json!({"text": "x"})).await;
+        let coordinate = CoordinateRun { id, peers: None, coordinator: Some(other()) };
+        ask(&scene.ports.coordinate, coordinate).await.unwrap();
+        let refused = |code| Err(CallError::Refused(meshwork_proto::MeshError::new(code, "no")));
+        let unheard = [
+            Err(CallError::Timeout { target: "other".into(), after_ms: 1 }),
+            refused(ErrorCode::VersionMismatch),
+            refused(ErrorCode::Forbidden),
+            refused(ErrorCode::Corrupt),
+            // Too large for the wire: it was not asked.
+            Err(CallError::TooLarge { len: 2, max: 1 }),
+        ];
+        for answer in unheard {
+            let (call, reply) = scene.calls.next().await;
+            assert!(matches!(call.request, MeshRequest::TakeOverRun(_)));
+            reply.send(answer);
+        }
+        let (_, reply) = scene.calls.next().await;
+        assert!(scene.queued().is_empty());
+        reply.send(refused(ErrorCode::InvalidArgument));
+        world.settle().await;
+        scene.work(&world, |_, _| json!(0)).await;
+        let view = scene.end(id).await;
+        assert_eq!((view.state, view.epoch), (RunState::Completed, 3));
+    });
+}
+
+#[test]
+fn an_answer_that_the_peer_is_restarting_is_none() {
+    testing::world(|world| async move {
+        let mut scene = Scene::start(&world);
+        let id = scene.submit(&simple(), &json!({"text": "x"})).await;
+        let coordinate = CoordinateRun { id, peers: None, coordinator: Some(other()) };
+        ask(&scene.ports.coordinate, coordinate.clone()).await.unwrap();
+        for code in [ErrorCode::QueueFull, ErrorCode::Unavailable, ErrorCode::VersionMismatch] {
+            let (_, reply) = scene.calls.next().await;
+            reply.send(Err(CallError::Refused(meshwork_proto::MeshError::new(code, "no"))));
+        }
+        let (_, reply) = scene.calls.next().await;
+        assert!(scene.queued().is_empty(), "its coordinator may have gone on with it");
+        reply.send(answer(MeshReply::TakenOver(TakenOver { epoch: 9 })));
+        world.settle().await;
+        let get = GetRun { id, wait_ms: 0, seen: None, steps: false };
+        let error = ask(&scene.ports.get, get).await.unwrap_err();
+        assert_eq!(error, WorkflowError::Moved { id, to: other() });
+    });
+}
+
+#[test]
+fn a_run_with_more_events_than_a_store_takes_at_once_is_not_sent_and_goes_on() {
+    testing::world(|world| async move {
+        let scene = Scene::start(&world);
+        let id = scene.submit(&simple(), &json!({"text": "x"})).await;
+        world.settle().await;
+        let mut batch = Batch::default();
+        for seq in 10..100_010 {
+            let event = Event::Signal { name: "s".into(), payload: Json::from_value(&json!(0)), by: None };
+            batch.put(event_key(id, seq), &EventRecord { at: world.clock().now(), epoch: 1, event });
+        }
+        scene.outside.borrow_mut().disk.apply(&batch.into_ops().unwrap());
+        let coordinate = CoordinateRun { id, peers: None, coordinator: Some(other()) };
+        ask(&scene.ports.coordinate, coordinate).await.unwrap();
+        world.settle().await;
+        let view = scene.get(id).await;
+        assert_eq!((view.state, view.epoch), (RunState::Running, 3));
+        let get = GetHistory { id, after: None, limit: 20 };
+        let history = ask(&scene.ports.history, get).await.unwrap();
+        let ended = history.entries.iter().find(|entry| entry.kind == "hand_over_ended").unwrap();
+        assert!(ended.text.contains("cannot be handed over (too_large)"), "{}", ended.text);
+    });
+}
+
+#[test]
+fn a_cancel_follows_a_part_to_the_peer_that_it_moved_to() {
+    testing::world(|world| async move {
+        let mut scene = Scene::start(&world);
+        let id = scene.submit(&with_part_at_other(), &json!({})).await;
+        let part = RunId::from_bytes([9; 16]);
+        let (_, reply) = scene.calls.next().await;
+        let submitted = RunSubmitted { id: part, state: RunState::Running, existing: false };
+        reply.send(answer(MeshReply::RunSubmitted(submitted)));
+        let (_, _watch) = scene.calls.next().await;
+        let cancel = RunAction::Cancel { reason: None, compensate: false };
+        ask(&scene.ports.control, ControlRun { id, action: cancel }).await.unwrap();
+        let (call, reply) = scene.calls.next().await;
+        assert!(matches!(&call.request, MeshRequest::ControlRun(control) if control.id == part));
+        let third: meshwork_proto::PeerId =
+            "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTM".parse().unwrap();
+        let error = WorkflowError::Moved { id: part, to: third.clone() };
+        reply.send(Err(CallError::Refused(meshwork_proto::MeshError::from_coded(&error))));
+        let (call, reply) = scene.calls.next().await;
+        assert!(matches!(call.request, MeshRequest::ListRuns(_)));
+        let summary = meshwork_proto::workflow::RunSummary {
+            id: part,
+            name: "part".into(),
+            state: RunState::Running,
+            steps: 1,
+            finished_steps: 0,
+            moved_to: Some(third.clone()),
+            error: None,
+            created: world.clock().now(),
+            finished: None,
+        };
+        let page = meshwork_proto::workflow::RunPage { runs: vec![summary], next: None };
+        reply.send(answer(MeshReply::Runs(page)));
+        let (call, _reply) = scene.calls.next().await;
+        assert_eq!(call.target, PeerTarget::Id(third));
+        assert!(matches!(&call.request, MeshRequest::ControlRun(control) if control.id == part));
     });
 }
