@@ -223,6 +223,7 @@ fn wrong_command_lines_are_usage_errors_that_name_the_mistake() {
         ("workflow status 01 --wait 5 --watch", "cannot be used with"),
         ("workflow graph 01 --format svg", "mermaid"),
         ("workflow coordinate 01 --any-peer --target-peer P", "cannot be used with"),
+        ("workflow coordinate 01 --take-back --coordinator P", "cannot be used with"),
         ("schedule add nightly --task echo", "--cron"),
         ("schedule add nightly --cron x --every 5m --task echo", "cannot be used with"),
         ("schedule add nightly --every 5m", "--workflow"),

@@ -85,6 +85,9 @@ pub(crate) struct CoordinateArgs {
     /// Who is to coordinate it from now on; none: who does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) coordinator: Option<String>,
+    /// It stays although it is being handed over, and the next coordinator may have it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) take_back: bool,
     /// The peer at which it was submitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peer: Option<String>,

@@ -29,7 +29,10 @@ Examples:
   meshwork workflow coordinate 0193... --discover               the peers that are connected now
   meshwork workflow coordinate 0193... --any-peer               every peer may work on it
   meshwork workflow coordinate 0193... --coordinator 12D3KooW...
-      Hands the run over: that peer coordinates it from now on.";
+      Hands the run over: that peer coordinates it from now on.
+  meshwork workflow coordinate 0193... --take-back
+      Keeps a run whose next coordinator does not answer. If that peer has taken the run over without being heard, both
+      go on with it, and steps may run twice, until the run is handed over to it once more.";
 
 /// Which runs, and where they are.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -104,6 +107,9 @@ pub(crate) struct CoordinateOptions {
     /// Who is to coordinate it from now on
     #[arg(long, value_name = "PEER_ID")]
     pub(crate) coordinator: Option<String>,
+    /// Keep a run that is being handed over to a peer that does not answer, although that peer may have it
+    #[arg(long, conflicts_with = "coordinator")]
+    pub(crate) take_back: bool,
     /// The peer (id or address) that coordinates it now
     #[arg(long, value_name = "PEER")]
     pub(crate) peer: Option<String>,
@@ -160,6 +166,7 @@ pub(super) async fn coordinate(
         target_peers: named.then(|| options.target_peer.clone()),
         discover: options.discover,
         coordinator: options.coordinator.clone(),
+        take_back: options.take_back,
         peer: options.peer.clone(),
     };
     let answer = client.coordinate_run(&arguments).await?;

@@ -274,6 +274,8 @@ async fn a_run_is_spread_over_peers_and_handed_over() {
     let counts = ["coordinate None", "coordinate Some(2)", "coordinate Some(1)", "coordinate Some(0)"];
     assert_eq!(counts.map(|line| node.state.logged(line)), [1, 1, 1, 1]);
     assert_eq!(coordinate(json!({"coordinator": PEER})).await["moving_to"], PEER);
+    assert_eq!(coordinate(json!({"take_back": true})).await["peer_id"], LOCAL);
+    assert_eq!(node.state.logged("control TakeBack"), 1);
     node.stop().await;
 }
 
@@ -342,6 +344,11 @@ async fn wrong_arguments_are_refused_with_what_would_be_right_before_anybody_is_
         (
             "p2p_workflow_coordinate",
             json!({"workflow_id": run, "discover": true, "target_peers": [PEER]}),
+            "give one of them",
+        ),
+        (
+            "p2p_workflow_coordinate",
+            json!({"workflow_id": run, "take_back": true, "coordinator": PEER}),
             "give one of them",
         ),
     ];

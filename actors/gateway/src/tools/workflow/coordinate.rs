@@ -4,7 +4,7 @@ use super::{CHANGES, MAX_PEERS, ask_for, peers, run_id};
 use crate::node::{At, Node, PATIENCE};
 use crate::tools::{Failure, Hints, MeshTool};
 use meshwork_proto::discovery::ListPeers;
-use meshwork_proto::workflow::CoordinateRun;
+use meshwork_proto::workflow::{ControlRun, CoordinateRun, RunAction};
 use meshwork_proto::{ErrorCode, MeshError, PeerId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub(crate) struct CoordinateIn {
     discover: Option<bool>,
     /// Id of the peer that is to coordinate it from now on; who does if absent.
     coordinator: Option<String>,
+    /// Keeps a run that is being handed over to a peer that does not answer. If that peer has taken it over without being
+    /// heard, both go on with it and steps may run twice; what it did is void when the run is handed over to it once more.
+    take_back: Option<bool>,
     /// Peer at which it was submitted, as peer id or multiaddress; this node if absent.
     peer: Option<String>,
 }
@@ -50,7 +53,8 @@ impl MeshTool for CoordinateTool {
     const TITLE: &'static str = "Coordinate a workflow across peers";
     const DESCRIPTION: &'static str = "Says which peers may work on a run from now on (target_peers, or those that are \
         connected with discover), moves its coordination to another peer (coordinator), and shows who coordinates it. \
-        While it moves, nothing new is started and running steps end. Without changes it only shows.";
+        While it moves, nothing new is started and running steps end. A run whose next coordinator never answers is kept \
+        with take_back. Without changes it only shows.";
     const EXAMPLE: &'static str = r#"{"workflow_id": "01890a5d2c7e7b6e8f0a1b2c3d4e5f60", "discover": true}"#;
     const HINTS: Hints = CHANGES;
     type Input = CoordinateIn;
@@ -73,6 +77,14 @@ impl MeshTool for CoordinateTool {
             (None, true) => Some(connected(node, &at).await?),
             (None, false) => None,
         };
+        if input.take_back.unwrap_or(false) {
+            if coordinator.is_some() {
+                let problem = "coordinator and take_back both say who is to have the run: give one of them";
+                return Err(Failure::invalid(problem));
+            }
+            let back = ControlRun { id, action: RunAction::TakeBack };
+            ask_for(node, &at, id, back, PATIENCE).await?;
+        }
         let call = CoordinateRun { id, peers, coordinator };
         let answer = ask_for(node, &at, id, call, PATIENCE).await?.value;
         Ok(CoordinateOut {
