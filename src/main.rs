@@ -21,6 +21,9 @@ use std::ffi::OsStr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A process tool's first moments: this process limits itself and becomes the tool. Before anything else, since
     // limits apply to one thread and runtimes would not survive it.

@@ -286,10 +286,11 @@ impl GatewaySeed {
         let admission = Arc::new(Admission::new(self.options.limits));
         serve_inbox(&runtime, self.serve, stop.clone(), move |request: ServeRequest| {
             let (dispatcher, admission) = (Arc::clone(&dispatcher), Arc::clone(&admission));
-            async move {
+            // Boxed: it is some kilobytes large, and would be copied several times on its way into a task.
+            Box::pin(async move {
                 let _place = admission.admit(&request.request)?;
                 dispatcher.serve(request).await
-            }
+            })
         });
 
         let node = Node::new(deps.node, self.ports.serve, deps.local_peer, self.options.workflows);
