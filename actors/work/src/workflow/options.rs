@@ -46,12 +46,14 @@ pub struct WorkflowOptions {
     pub max_wait_s: f64,
     /// Most readers at a time; further ones wait for a place. Default 4096.
     pub max_waiters: u32,
-    /// How long a run that fails or is cancelled waits for its running steps to stop. Default 60.
+    /// How long a run that fails, is cancelled or moves to another peer waits for running steps that were told to stop.
+    /// Default 60.
     pub stop_within_s: f64,
     /// How long an attempt to take a step back may wait for its worker; the step's own time limit comes on top. Default
     /// 3600.
     pub undo_within_s: f64,
-    /// How long a run that moves to another peer waits for its running steps to end. Default 60.
+    /// How long a run that moves to another peer waits for its running steps to end, before it tells them to stop.
+    /// Default 60.
     pub move_within_s: f64,
     /// How often tasks that take long are asked after, in case their end was not heard. Default 30.
     pub reconcile_s: f64,

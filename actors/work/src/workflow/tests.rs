@@ -19,3 +19,4 @@ mod replaced;
 mod shown;
 mod sub;
 mod undo;
+mod wandering;

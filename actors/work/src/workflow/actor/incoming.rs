@@ -49,6 +49,11 @@ async fn fetch_run(
         fetched.map_err(later)?;
     }
     let Export { header, events } = export;
-    let workflow = reader.definition(definitions, &header, limits(&reader.shared.options)).await?;
+    let workflow = reader.definition(definitions, &header, limits(&reader.shared.options)).await;
+    // The definition is at fault, not what the store has: it will not be taken next time either.
+    let workflow = workflow.map_err(|error| match error {
+        error @ StoreError::Corrupt(_) => wrong(error),
+        error => error.into(),
+    })?;
     Ok(Stored { header, workflow, events })
 }

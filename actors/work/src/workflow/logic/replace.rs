@@ -57,12 +57,19 @@ impl Coordinator {
     fn incoming_batch(&self, turn: &Turn<'_>, from: &PeerId, stored: Stored, run: &mut Run) -> Batch {
         let id = run.id;
         let Stored { mut header, events, .. } = stored;
-        // A client of the other peer: that peer speaks for it here.
-        let submitter = header.submitter.take().unwrap_or_else(|| from.clone());
-        header.submitter = Some(submitter);
-        // Keys of other peers' clients are not known here; those of parts are the same everywhere.
-        header.key = header.key.take().filter(|_| header.parent.is_some());
+        if let Some(live) = self.runs.get(&id) {
+            // It comes back: who submitted it, and with which key, is better known here.
+            header.submitter.clone_from(&live.run.submitter);
+            header.key.clone_from(&live.run.key);
+        } else {
+            // A client of the other peer: that peer speaks for it here.
+            let submitter = header.submitter.take().unwrap_or_else(|| from.clone());
+            header.submitter = Some(submitter);
+            // Keys of other peers' clients are not known here; those of parts are the same everywhere.
+            header.key = header.key.take().filter(|_| header.parent.is_some());
+        }
         run.submitter.clone_from(&header.submitter);
+        run.key.clone_from(&header.key);
         let epoch = run.moving.as_ref().map_or(run.epoch, |moving| moving.epoch);
         let seq = run.seq + 1;
         let last = EventRecord { at: turn.now, epoch, event: Event::TakenOver { from: from.clone(), epoch } };

@@ -156,6 +156,8 @@ pub(crate) struct Run {
     pub inputs_cid: Cid,
     /// Who submitted it.
     pub submitter: Option<PeerId>,
+    /// Its idempotency key.
+    pub key: Option<String>,
     /// The step it is a part of.
     pub parent: Option<ParentStep>,
     /// Peers that may work on it; empty = any.
@@ -223,6 +225,7 @@ impl Run {
             inputs: Doc::of_header(&header.inputs),
             inputs_cid: header.inputs_cid,
             submitter: header.submitter.clone(),
+            key: header.key.clone(),
             parent: header.parent.clone(),
             targets: header.target_peers.clone(),
             seq: 0,

@@ -1,6 +1,6 @@
 //! What takes the place of what is known of a run here: who may bring it, and what becomes of what was here.
 
-use super::bench::{Bench, OTHER, Pending, member, other, owner};
+use super::bench::{Bench, OTHER, Pending, member, other, owner, submission};
 use super::nodes::{
     ask, coordinate, coordinators, definition, give, handed, node, read, request, taken, third, unheard,
 };
@@ -208,4 +208,25 @@ fn a_run_that_is_being_forgotten_is_not_taken_over_before_it_is() {
     assert_eq!(taken(&mut b, ticket), Ok(4));
     b.advance(500_000);
     assert_eq!(b.get(id).state, RunState::Running);
+}
+
+#[test]
+fn a_run_that_comes_back_is_that_of_its_submitter_again_with_its_key() {
+    let options = WorkflowOptions { retention_s: 100.0, ..WorkflowOptions::default() };
+    let (mut a, mut b) = (Bench::at(owner(), options), node(other()));
+    let mut submit = submission(&definition(), &json!({}));
+    submit.idempotency_key = Some("once".into());
+    let id = a.try_submit(submit.clone()).unwrap().id;
+    give(&mut a, &mut b, id);
+    assert_eq!(b.disk.header(id).unwrap().key, None, "keys of its clients mean nothing there");
+    give(&mut b, &mut a, id);
+    let header = a.disk.header(id).unwrap();
+    assert_eq!((header.submitter, header.key.as_deref()), (None, Some("once")));
+    a.restart();
+    let again = a.try_submit(submit).unwrap();
+    assert_eq!((again.id, again.existing), (id, true));
+    a.work(|step, _| Ok(json!(step)));
+    assert_eq!(a.get(id).state, RunState::Completed);
+    a.advance(500_000);
+    assert_eq!((a.disk.count(b'h'), a.disk.count(b'i')), (0, 0), "its key goes with it");
 }

@@ -201,6 +201,24 @@ fn a_peer_that_says_no_keeps_the_run_here() {
 }
 
 #[test]
+fn a_run_that_is_larger_than_a_peer_allows_is_refused_by_it_for_good() {
+    testing::world(|world| async move {
+        let mut here = Scene::start(&world);
+        let id = here.submit(&simple(), &json!({"text": "x"})).await;
+        let coordinate = CoordinateRun { id, peers: None, coordinator: Some(other()) };
+        ask(&here.ports.coordinate, coordinate).await.unwrap();
+        let (call, _reply) = here.calls.next().await;
+        let MeshRequest::TakeOverRun(what) = call.request else { panic!("{:?}", call.request) };
+        let far = here.outside.borrow().disk.artifacts.clone();
+        let outside = Rc::new(std::cell::RefCell::new(Outside { far, ..Outside::default() }));
+        let small = WorkflowOptions { max_steps: 1, ..WorkflowOptions::default() };
+        let there = Scene::with(&world, outside, small);
+        let error = ask_as(&there.ports.take_over, member(other()), what).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+    });
+}
+
+#[test]
 fn a_no_after_a_lost_answer_is_believed_only_if_it_says_that_the_run_was_never_there() {
     testing::world(|world| async move {
         let mut scene = Scene::start(&world);
