@@ -67,8 +67,8 @@ pub enum ContactState {
     Connected,
     /// The next try has its time: the first one, or the last one failed.
     Waiting,
-    /// It was reached, and is not connected any more. It is tried again when the node is alone: until then others of the
-    /// mesh lead to it, if it is still there.
+    /// It was reached, and is not connected any more. It is tried again every few minutes, and at once when the node is
+    /// alone.
     Lost,
 }
 

@@ -5,7 +5,8 @@
 //! tried on its own exponential back-off with jitter until it was reached once. Configured ones are dialled for keeps:
 //! the transport holds on to such a connection. The others are only connected to; who stays connected is discovery's
 //! choice. When the node is alone, all of it begins again: places are read anew and everybody is tried, because the
-//! world may have moved on while it was connected. Until then a contact that was lost is shown as lost, and left alone.
+//! world may have moved on while it was connected. Until then a contact that was lost is shown as lost and tried rarely:
+//! two halves of a network that was cut for longer than peers are remembered meet again through their first contacts.
 //!
 //! It owns nothing durable: after a restart it reads and dials everything again, and dialling a connected peer costs
 //! nothing.
@@ -20,6 +21,8 @@ mod file;
 mod metrics;
 mod places;
 mod public;
+#[cfg(test)]
+pub(crate) mod rehearsal;
 #[cfg(test)]
 mod tests;
 

@@ -89,8 +89,8 @@ Examples:
   meshwork peers contacts
   meshwork peers contacts --json | jq '.contacts[] | select(.state == \"waiting\")'
 
-States: connected (now), lost (it was connected; tried again when the node is alone), dialling, waiting (for the next
-try). A contact without a peer was never reached.";
+States: connected (now), lost (it was connected; tried again every few minutes), dialling, waiting (for the next try).
+A contact without a peer was never reached.";
 
 /// Arguments of `peers contacts`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]

@@ -259,7 +259,7 @@ pub(super) const KEYS: &[Key] = &[
         "p2p.bootstrap.interval_s",
         INTERVAL,
         Value("60"),
-        "pause before first contacts are read again while this node is alone, in seconds",
+        "pause before files and names with first contacts are read again, in seconds",
     ),
     plain("p2p.reach.upnp", Switch, Value("false"), "ask the router by UPnP to forward ports to this node"),
     plain(

@@ -192,9 +192,9 @@ impl Bootstrap {
                 actor.tell(source, vec![found]);
             }
             if ok {
-                ctx.after(SHOWN_WITHIN, move |actor, _| {
-                    actor.contacts.no_longer_fresh(&key);
-                    actor.metrics.show(actor.contacts.tally());
+                ctx.after(SHOWN_WITHIN, move |actor, ctx| {
+                    actor.contacts.no_longer_fresh(ctx.now(), &key, &mut actor.rng);
+                    actor.pump(ctx);
                 });
             }
             actor.pump(ctx);
@@ -309,8 +309,8 @@ impl Bootstrap {
             (false, Some(timer)) => timer.cancel(ctx),
             (false, None) => {}
         }
-        self.contacts.set_connected(peers);
-        self.metrics.show(self.contacts.tally());
+        self.contacts.set_connected(ctx.now(), peers, &mut self.rng);
+        self.pump(ctx);
     }
 
     fn on_alone(&mut self, ctx: &mut Ctx<'_, Self>) {
@@ -329,7 +329,7 @@ impl Actor for Bootstrap {
         // What it is at the start is no change: the contacts are tried now in any case.
         let mut connected = self.deps.connected.clone();
         let peers = Arc::clone(&connected.borrow_and_update());
-        self.contacts.set_connected(peers);
+        self.contacts.set_connected(ctx.now(), peers, &mut self.rng);
         self.watch(connected, ctx);
         self.begin(ctx);
     }

@@ -1,7 +1,9 @@
 //! The table of first contacts: who is to be tried when, and how far each is. Pure: time and randomness are handed in.
 //!
 //! A contact is tried until it was reached once. Then it rests: who stays connected is the transport's business for
-//! contacts of the configuration, and discovery's for all others. When the node is alone, all begin again.
+//! contacts of the configuration, and discovery's for all others. One that was lost is tried again, as rarely as tries
+//! ever are: it may be the only way into a part of the mesh that a cut network has hidden until nobody here remembers
+//! it. When the node is alone, all begin again.
 //!
 //! What is shown of a contact is another matter than what is done about it: one that was reached may have been lost
 //! since, and one that is still to be tried may have come by itself. So the table follows who is connected.
@@ -108,14 +110,23 @@ impl Contacts {
     }
 
     /// These peers are connected now. A node without any tries all contacts as often as those of the configuration.
-    pub(super) fn set_connected(&mut self, peers: Arc<BTreeSet<PeerId>>) {
+    pub(super) fn set_connected(
+        &mut self,
+        now: UnixMillis,
+        peers: Arc<BTreeSet<PeerId>>,
+        rng: &mut impl Rng,
+    ) {
         self.connected = peers;
+        for contact in self.all.values_mut() {
+            contact.follow(now, &self.connected, self.pauses.found, rng);
+        }
     }
 
     /// By now it was told whether the peer that answered is connected.
-    pub(super) fn no_longer_fresh(&mut self, key: &str) {
+    pub(super) fn no_longer_fresh(&mut self, now: UnixMillis, key: &str, rng: &mut impl Rng) {
         if let Some(contact) = self.all.get_mut(key) {
             contact.no_longer_fresh();
+            contact.follow(now, &self.connected, self.pauses.found, rng);
         }
     }
 
@@ -253,9 +264,12 @@ impl Contacts {
                 learned.map(|found| (contact.source, found))
             }
             Outcome::Failed { problem, for_long, ourselves } => {
-                let urgent = matches!(contact.how, How::Keep(_)) || (self.connected.is_empty() && !for_long);
+                // The transport itself dials a lost one of the configuration, at the address where it was.
+                let kept = matches!(contact.how, How::Keep(_)) && !contact.is_lost();
+                let urgent = kept || (self.connected.is_empty() && !for_long);
                 let backoff = if urgent { self.pauses.kept } else { self.pauses.found };
                 contact.failed(now, problem, for_long, backoff, rng);
+                contact.follow(now, &self.connected, self.pauses.found, rng);
                 self.leave_out(key, &ourselves);
                 None
             }

@@ -151,6 +151,7 @@ fn a_configured_peer_is_dialled_for_keeps_until_it_answers() {
         assert_eq!((contact.state, contact.peer), (ContactState::Connected, Some(peer(A))));
         let (told, _) = setup.found.next().await;
         assert_eq!((told.source, &told.found[0].peer), (Source::Configured, &Some(peer(A))));
+        setup.connected(&[A]);
         dial.expect_silence(S(3_600)).await;
     });
 }
@@ -254,7 +255,7 @@ fn a_node_that_is_left_alone_begins_again_with_everybody_but_not_for_a_moment_al
 }
 
 #[test]
-fn a_contact_that_is_gone_is_listed_as_lost_while_another_peer_is_connected_and_left_alone() {
+fn a_contact_that_is_gone_is_listed_as_lost_while_another_peer_is_connected_and_tried_rarely() {
     testing::world(|world| async move {
         let (options, place) = named();
         let options = BootstrapOptions { peers: configured(HERE).peers, ..options };
@@ -283,11 +284,13 @@ fn a_contact_that_is_gone_is_listed_as_lost_while_another_peer_is_connected_and_
             let line = format!("meshwork_bootstrap_contacts{{state=\"{state}\"}} {count}");
             assert!(text.contains(&line), "{text}");
         }
-        world.advance(S(600)).await;
+        world.advance(S(140)).await;
         assert_eq!(asked.borrow().len(), 1, "who stays connected is discovery's choice");
+        world.advance(S(160)).await;
+        assert_eq!(asked.borrow().len(), 2, "but nobody else may know the way to it any more");
         setup.connected(&[]);
         world.advance(S(7)).await;
-        assert_eq!(asked.borrow().len(), 2);
+        assert_eq!(asked.borrow().len(), 3);
     });
 }
 

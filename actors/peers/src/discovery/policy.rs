@@ -9,7 +9,8 @@
 //!
 //! Who has enough connections still tries, now and then, somebody who has gone silent without a goodbye: after a network
 //! was cut in two and is whole again, both halves have all the connections they want, each within itself, and would
-//! otherwise never meet again.
+//! otherwise never meet again. For the same reason it tries somebody whom only a source names: the halves may have been
+//! apart for so long that they have forgotten each other, or may never have been one.
 
 use super::book::{Book, Entry};
 use super::gossip::spread_by_a_fifth;
@@ -28,7 +29,7 @@ use std::time::Duration;
 const LOOK_EVERY_PER_PEER: Duration = Duration::from_micros(50);
 /// The shortest and the longest of these pauses: what comes in a burst is looked at once.
 const LOOK_EVERY: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(500);
-/// How often somebody silent is tried by who has enough connections.
+/// How often somebody silent, and somebody never met, is tried by who has enough connections.
 const BRIDGE_EVERY: Duration = Duration::from_secs(60);
 /// Most addresses without a peer id that wait for a try.
 const MAX_NAMELESS: usize = 64;
@@ -160,22 +161,29 @@ impl Policy {
         out.push(Dial { peer: Some(peer), addresses, source: Source::Connection });
     }
 
-    /// Tries one peer that has gone silent, when there are enough connections: else it has its turn anyway.
+    /// Tries one peer that has gone silent and one that has never shown itself, when there are enough connections: else
+    /// they have their turn anyway.
     fn bridge(&mut self, now: UnixMillis, book: &mut Book, rng: &mut SmallRng, out: &mut Vec<Dial>) {
         self.next_bridge = now.after(spread_by_a_fifth(BRIDGE_EVERY, rng));
         let linked = book.linked().len();
         if linked < self.target || linked >= self.target.saturating_mul(2) || self.in_flight > 0 {
             return;
         }
-        let silent = book.iter().filter(|(_, entry)| {
-            entry.may_be_dialled()
-                && entry.dialling.not_before <= now
-                && entry.is_proven()
-                && !entry.refused
-                && book.is_silent(now, entry)
-        });
-        let drawn = silent.map(|(peer, _)| (rng.random::<u32>(), peer)).min();
-        if let Some(peer) = drawn.map(|(_, peer)| peer.clone()) {
+        let (mut silent, mut unmet) = (None, None);
+        for (peer, entry) in book.iter() {
+            if !entry.may_be_dialled() || entry.dialling.not_before > now || entry.refused {
+                continue;
+            }
+            let drawn = match (entry.is_proven(), book.is_silent(now, entry)) {
+                (true, true) => &mut silent,
+                (false, _) => &mut unmet,
+                (true, false) => continue,
+            };
+            let lot = (rng.random::<u32>(), peer);
+            *drawn = Some(drawn.map_or(lot, |best: (u32, &PeerId)| best.min(lot)));
+        }
+        let drawn = [silent, unmet].map(|lot| lot.map(|(_, peer)| peer.clone()));
+        for peer in drawn.into_iter().flatten() {
             self.dial(peer, book, out);
         }
     }

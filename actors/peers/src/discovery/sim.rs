@@ -15,6 +15,8 @@ mod world;
 #[cfg(test)]
 mod flooding;
 #[cfg(test)]
+mod healing;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

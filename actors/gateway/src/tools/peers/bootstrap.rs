@@ -21,7 +21,7 @@ pub(crate) struct ContactOut {
     addr: String,
     /// How it was learned.
     source: String,
-    /// connected (now), lost (it was reached, is not connected any more, and is tried again when the node is alone),
+    /// connected (now), lost (it was reached, is not connected any more, and is tried again every few minutes),
     /// dialling, or waiting (for the next try; it was reached before if it has a peer_id).
     state: String,
     /// Who answered there; null = it was never reached.

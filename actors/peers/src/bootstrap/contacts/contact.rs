@@ -27,7 +27,7 @@ pub(super) enum Step {
     Dialling,
     /// The next try has its time.
     Waiting,
-    /// It was reached: nothing, until the node is alone.
+    /// It was reached: nothing while it is connected, and a try now and then once it is lost.
     Resting,
 }
 
@@ -64,6 +64,8 @@ pub(super) struct Contact {
     reached: Option<(PeerId, Option<String>)>,
     /// Reached a moment ago: that its peer is connected may not have been told yet.
     fresh: bool,
+    /// It was reached, and its connection is gone.
+    lost: bool,
     attempts: u32,
     problem: Option<String>,
 }
@@ -80,6 +82,7 @@ impl Contact {
             next: Some(now),
             reached: None,
             fresh: false,
+            lost: false,
             attempts: 0,
             problem: None,
         }
@@ -103,6 +106,30 @@ impl Contact {
         }
     }
 
+    /// It was reached, and is tried as one that was lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Follows who is connected, once it was reached: while its peer is not, it has a next try, after the longest pause.
+    pub(super) fn follow(
+        &mut self,
+        now: UnixMillis,
+        connected: &BTreeSet<PeerId>,
+        backoff: Backoff,
+        rng: &mut impl Rng,
+    ) {
+        if self.step != Step::Resting || self.fresh {
+            return;
+        }
+        if self.answered().is_some_and(|peer| connected.contains(peer)) {
+            (self.lost, self.next) = (false, None);
+        } else if self.next.is_none() {
+            self.lost = true;
+            self.next = Some(now.after(backoff.delay(u32::MAX, rng)));
+        }
+    }
+
     /// No place names it any more.
     pub(super) fn is_dropped(&self) -> bool {
         matches!(self.how, How::Connect { .. }) && self.places.is_empty()
@@ -111,7 +138,7 @@ impl Contact {
     /// It is tried at that time, whatever came of earlier tries.
     pub(super) fn begin(&mut self, at: UnixMillis) {
         self.step = Step::Waiting;
-        self.fresh = false;
+        (self.fresh, self.lost) = (false, false);
         self.attempts = 0;
         self.next = Some(at);
     }
@@ -120,7 +147,7 @@ impl Contact {
     pub(super) fn answered_by(&mut self, peer: PeerId, address: Option<String>) -> Option<FoundPeer> {
         let learned = self.learned(&peer, address.as_deref());
         self.step = Step::Resting;
-        self.fresh = true;
+        (self.fresh, self.lost) = (true, false);
         self.attempts = 0;
         self.problem = None;
         self.next = None;
@@ -143,8 +170,8 @@ impl Contact {
         rng: &mut impl Rng,
     ) {
         self.attempts = self.attempts.saturating_add(1);
-        let attempt = if for_long { u32::MAX } else { self.attempts };
-        self.step = Step::Waiting;
+        let attempt = if for_long || self.lost { u32::MAX } else { self.attempts };
+        self.step = if self.lost { Step::Resting } else { Step::Waiting };
         self.fresh = false;
         self.problem = Some(problem);
         self.next = Some(now.after(backoff.delay(attempt, rng)));

@@ -19,8 +19,13 @@ fn table() -> Contacts {
     let steady = |min, max| Backoff { jitter: 0.0, ..Backoff::doubling(min, max) };
     let pauses = Pauses { kept: steady(S(1), S(8)), found: steady(S(1), S(100)) };
     let mut table = Contacts::new(pauses, 4, Some(peer(B)));
-    table.set_connected(peers(&[C]));
+    connect(&mut table, 0, &[C]);
     table
+}
+
+/// These are connected from now on.
+fn connect(table: &mut Contacts, now: u64, connected: &[&str]) {
+    table.set_connected(at(now), peers(connected), &mut rng());
 }
 
 fn peers(connected: &[&str]) -> Arc<BTreeSet<PeerId>> {
@@ -102,17 +107,76 @@ fn a_contact_whose_connection_is_lost_is_shown_as_lost_while_others_are_connecte
     assert_eq!(shown(&table), (ContactState::Dialling, None));
     table.tried(at(0), &key, reached(A), &mut rng);
     assert_eq!(shown(&table), (ContactState::Connected, Some(peer(A))), "who is connected is told later");
-    table.set_connected(peers(&[A, C]));
-    table.no_longer_fresh(&key);
+    connect(&mut table, 1, &[A, C]);
+    table.no_longer_fresh(at(1), &key, &mut rng);
     assert_eq!(shown(&table), (ContactState::Connected, Some(peer(A))));
-    table.set_connected(peers(&[C]));
+    connect(&mut table, 2, &[C]);
     assert_eq!(shown(&table), (ContactState::Lost, Some(peer(A))));
-    assert_eq!((table.tally().lost, table.next()), (1, None), "others lead to it, if it is still there");
-    table.set_connected(peers(&[A, C]));
+    assert_eq!((table.tally().lost, table.next()), (1, Some(at(102))), "others may lead to it much sooner");
+    connect(&mut table, 50, &[C, B]);
+    assert_eq!(table.next(), Some(at(102)), "who else is connected changes nothing");
+    connect(&mut table, 60, &[A, C]);
     assert_eq!(shown(&table), (ContactState::Connected, Some(peer(A))), "it came back by itself");
-    table.set_connected(peers(&[]));
+    assert_eq!(table.next(), None);
+    connect(&mut table, 70, &[]);
     table.begin_again(at(100), &mut rng);
     assert_eq!(shown(&table), (ContactState::Waiting, Some(peer(A))), "it was reached before");
+}
+
+#[test]
+fn a_contact_that_was_lost_is_tried_again_rarely_for_as_long_as_it_stays_away() {
+    let (mut table, mut rng) = (table(), rng());
+    let address = "/ip4/10.0.0.1/tcp/1";
+    table.merge(at(0), &place(), vec![somebody(address)]);
+    table.due(at(0));
+    table.tried(at(0), address, reached(A), &mut rng);
+    connect(&mut table, 1, &[A, C]);
+    table.no_longer_fresh(at(1), address, &mut rng);
+    connect(&mut table, 10, &[C]);
+    for attempts in 1..=3_u32 {
+        let now = 10 + u64::from(attempts) * 100;
+        assert!(table.due(at(now - 1)).is_empty());
+        assert_eq!(table.due(at(now)).len(), 1, "try {attempts}");
+        assert_eq!(shown(&table), (ContactState::Dialling, Some(peer(A))));
+        table.tried(at(now), address, failed("nobody"), &mut rng);
+        let view = table.views(at(now), None).remove(0);
+        assert_eq!(
+            (view.state, view.attempts, view.next_try_in_ms),
+            (ContactState::Lost, attempts, Some(100_000))
+        );
+        assert_eq!(view.problem.as_deref(), Some("nobody"));
+    }
+    table.due(at(410));
+    assert!(table.tried(at(410), address, reached(A), &mut rng).is_some(), "the book may have forgotten it");
+    connect(&mut table, 411, &[A, C]);
+    table.no_longer_fresh(at(411), address, &mut rng);
+    assert_eq!((shown(&table), table.next()), ((ContactState::Connected, Some(peer(A))), None));
+}
+
+#[test]
+fn a_lost_contact_that_comes_back_while_it_is_tried_rests_whatever_comes_of_the_try() {
+    let (mut table, mut rng) = (table(), rng());
+    let address = "/ip4/10.0.0.1/tcp/1";
+    table.merge(at(0), &place(), vec![somebody(address)]);
+    table.due(at(0));
+    table.tried(at(0), address, reached(A), &mut rng);
+    table.no_longer_fresh(at(1), address, &mut rng);
+    assert_eq!(table.due(at(101)).len(), 1);
+    connect(&mut table, 102, &[A, C]);
+    table.tried(at(103), address, failed("it was in the middle of something else"), &mut rng);
+    assert_eq!((shown(&table), table.next()), ((ContactState::Connected, Some(peer(A))), None));
+}
+
+#[test]
+fn a_lost_contact_of_the_configuration_is_not_tried_more_often_than_others_the_transport_dials_it() {
+    let (mut table, mut rng) = (table(), rng());
+    let key = table.keep(at(0), keep("/ip4/198.51.100.7/tcp/1"));
+    table.due(at(0));
+    table.tried(at(0), &key, reached(A), &mut rng);
+    table.no_longer_fresh(at(1), &key, &mut rng);
+    assert_eq!(table.due(at(101)).len(), 1);
+    table.tried(at(101), &key, failed("nobody"), &mut rng);
+    assert_eq!(table.next(), Some(at(201)));
 }
 
 #[test]
@@ -121,8 +185,9 @@ fn a_connection_that_was_never_seen_to_stand_is_not_shown_for_ever() {
     let key = table.keep(at(0), keep("/ip4/198.51.100.7/tcp/1"));
     table.due(at(0));
     table.tried(at(0), &key, reached(A), &mut rng);
-    table.no_longer_fresh(&key);
+    table.no_longer_fresh(at(1), &key, &mut rng);
     assert_eq!(shown(&table), (ContactState::Lost, Some(peer(A))));
+    assert_eq!(table.next(), Some(at(101)), "and it is tried again");
 }
 
 #[test]
@@ -132,7 +197,7 @@ fn a_contact_that_is_still_to_be_tried_and_came_by_itself_is_shown_as_connected(
     table.due(at(0));
     table.tried(at(0), &key, failed("nobody"), &mut rng);
     assert_eq!(shown(&table), (ContactState::Waiting, None), "whom an address names is only a claim");
-    table.set_connected(peers(&[A]));
+    connect(&mut table, 0, &[A]);
     assert_eq!(shown(&table), (ContactState::Connected, Some(peer(A))));
     assert_eq!(table.next(), Some(at(1)), "the address is tried all the same");
 }
@@ -167,7 +232,7 @@ fn a_node_without_any_peer_tries_found_contacts_as_often_as_configured_ones() {
     }
     let now = table.next().unwrap();
     table.due(now);
-    table.set_connected(peers(&[]));
+    table.set_connected(now, peers(&[]), &mut rng);
     table.tried(now, "/ip4/10.0.0.1/tcp/1", failed("nobody"), &mut rng);
     assert_eq!(table.next(), Some(now.after(S(8))));
 }
@@ -268,7 +333,7 @@ fn the_table_is_bounded() {
 proptest! {
     /// Whatever happens in whatever order: no try is lost, none runs twice, and no more run than may.
     #[test]
-    fn every_contact_is_always_either_tried_or_waiting_for_its_time_or_reached(
+    fn every_contact_is_always_either_tried_or_waiting_for_its_time_or_connected(
         steps in proptest::collection::vec((0u8..8, 0u8..8, 0u64..20), 1..200)
     ) {
         let (mut table, mut rng) = (table(), rng());
@@ -282,8 +347,8 @@ proptest! {
                 1 => drop(table.merge(at(now), &place(), vec![somebody(&address)])),
                 2 => table.begin_again(at(now), &mut rng),
                 3 => table.hurry(at(now), &[address].into()),
-                6 => table.no_longer_fresh(&address),
-                7 => table.set_connected(peers(&[A, C][..usize::from(which % 3)])),
+                6 => table.no_longer_fresh(at(now), &address, &mut rng),
+                7 => connect(&mut table, now, &[A, C][..usize::from(which % 3)]),
                 _ => {
                     if let Some(key) = running.pop_first() {
                         let outcome = if what == 4 { reached(A) } else { failed("nobody") };
@@ -297,9 +362,8 @@ proptest! {
             let tally = table.tally();
             prop_assert!(running.len() <= 4 && tally.dialling <= 4);
             for view in table.views(at(now), None) {
-                let resting = matches!(view.state, ContactState::Connected | ContactState::Lost);
-                let waiting = view.state == ContactState::Waiting && view.next_try_in_ms.is_some();
-                prop_assert!(resting || waiting || view.state == ContactState::Dialling);
+                let moving = matches!(view.state, ContactState::Connected | ContactState::Dialling);
+                prop_assert!(moving || view.next_try_in_ms.is_some(), "{view:?} is given up");
             }
         }
     }

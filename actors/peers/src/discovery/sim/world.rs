@@ -273,7 +273,7 @@ impl World {
     }
 
     /// Who answers a dial.
-    fn who_is_at(&self, by: usize, dial: &Dial) -> Option<(usize, String)> {
+    pub(super) fn who_is_at(&self, by: usize, dial: &Dial) -> Option<(usize, String)> {
         dial.addresses.iter().find_map(|address| {
             let slot = slot_of(address)?;
             let there = self.places.get(&slot).copied()?;
@@ -315,7 +315,7 @@ impl World {
         self.step(by, |core, now, _| core.dialled(now, dial, &result));
     }
 
-    fn link(&mut self, by: usize, there: usize, address: &str) {
+    pub(super) fn link(&mut self, by: usize, there: usize, address: &str) {
         if !self.nodes[by].links.insert(there) {
             return;
         }

@@ -211,6 +211,34 @@ fn who_has_enough_connections_still_tries_a_peer_that_went_silent() {
 }
 
 #[test]
+fn who_has_enough_connections_still_tries_somebody_whom_only_a_source_names_now_and_then() {
+    let mut core = membership_with(|options| options.target_connections = 2);
+    find(&mut core, NOW, 0..2);
+    for dial in dials(&mut core, NOW) {
+        succeed(&mut core, NOW, &dial);
+    }
+    find(&mut core, at(1), 2..4);
+    core.connection(
+        at(1),
+        PeerConnection::Refused { peer: nobody(2), reason: "another mesh".into() },
+        &mut Vec::new(),
+    );
+    let over = |core: &mut Membership, seconds: std::ops::Range<u64>| -> Vec<(u64, Dial)> {
+        let at_second = |second| dials(core, at(second)).into_iter().map(move |dial| (second, dial));
+        seconds.flat_map(at_second).collect()
+    };
+    let tried = over(&mut core, 1..80);
+    let whom: Vec<_> = tried.iter().map(|(_, dial)| dial.peer.clone()).collect();
+    assert_eq!(whom, [Some(nobody(3))], "once, and not who refused this node");
+    assert!(tried[0].0 > 40, "nothing is in a hurry: {tried:?}");
+    fail(&mut core, at(80), &tried[0].1);
+    let again = over(&mut core, 80..170);
+    assert!(
+        !again.is_empty() && again.len() <= 2 && again.iter().all(|(_, dial)| dial.peer == Some(nobody(3)))
+    );
+}
+
+#[test]
 fn who_passes_on_a_forged_record_is_reported_and_who_passes_on_an_old_one_is_not() {
     let mut core = membership();
     core.connection(NOW, up(C), &mut Vec::new());
