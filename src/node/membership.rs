@@ -93,6 +93,7 @@ pub(super) fn sources(
             runner: discovery.files.name.clone().or_else(|| config::node_name(environment)),
             ttl: ttl(Source::FileRegistry),
             interval: seconds(discovery.files.interval_s),
+            seed: rand::random(),
             ..FileRegistryOptions::at(path)
         };
         sources.push(Box::new(FileRegistry::new(options, clock.clone())));
@@ -120,6 +121,7 @@ fn github(
         interval: seconds(github.interval_s),
         clean_up: github.delete_stale,
         allow_private_addresses: config.p2p.discovery.allow_private_addresses,
+        seed: rand::random(),
         ..GithubOptions::for_repository(repository)
     };
     let source = Github::new(options, clock.clone());

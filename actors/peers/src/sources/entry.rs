@@ -8,8 +8,10 @@ use crate::address::Address;
 use crate::clip::clip;
 use meshwork_proto::discovery::FoundPeer;
 use meshwork_proto::{PeerId, UnixMillis};
+use rand::Rng;
+use rand::seq::index;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Largest entry that is read, in bytes of JSON.
@@ -199,17 +201,29 @@ pub(crate) fn other_name(runner: &str, own: &PeerId) -> String {
     format!("{runner}-{}", own.short())
 }
 
-/// The peers of entries that are not too old: the freshest first, each peer once, at most [`MAX_FOUND`], and not `own`.
-pub(crate) fn fresh(mut entries: Vec<(Duration, Entry)>, ttl: Duration, own: &PeerId) -> Vec<FoundPeer> {
+/// The peers of entries that are not too old: the freshest first, each peer once, and not `own`. Of more than
+/// [`MAX_FOUND`] so many are drawn: ids are made in no time, and whoever enters thousands of them could make all of them
+/// the freshest.
+pub(crate) fn fresh(
+    mut entries: Vec<(Duration, Entry)>,
+    ttl: Duration,
+    own: &PeerId,
+    rng: &mut impl Rng,
+) -> Vec<FoundPeer> {
     entries.retain(|(age, entry)| is_fresh(*age, ttl) && entry.peer != *own);
     entries.sort_by_key(|(age, _)| *age);
-    let mut seen = std::collections::BTreeSet::new();
-    entries
-        .into_iter()
-        .filter(|(_, entry)| seen.insert(entry.peer.clone()))
-        .take(MAX_FOUND)
-        .map(|(_, entry)| entry.into_found())
-        .collect()
+    let mut seen = BTreeSet::new();
+    entries.retain(|(_, entry)| seen.insert(entry.peer.clone()));
+    draw(entries, MAX_FOUND, rng).into_iter().map(|(_, entry)| entry.into_found()).collect()
+}
+
+/// So many of all, drawn at random, in the order in which they are; all, if there are no more.
+pub(crate) fn draw<T>(all: Vec<T>, max: usize, rng: &mut impl Rng) -> Vec<T> {
+    if all.len() <= max {
+        return all;
+    }
+    let drawn: BTreeSet<usize> = index::sample(rng, all.len(), max).into_iter().collect();
+    all.into_iter().enumerate().filter(|(n, _)| drawn.contains(n)).map(|(_, one)| one).collect()
 }
 
 #[cfg(test)]
@@ -217,6 +231,8 @@ mod tests {
     use super::*;
     use crate::sources::cards::{A, B};
     use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -305,14 +321,21 @@ mod tests {
         };
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         let entries = vec![(minutes(9), entry(B, 1)), (minutes(2), entry(B, 2)), (minutes(0), entry(A, 3))];
-        let found = fresh(entries.clone(), minutes(30), &A.parse().unwrap());
+        let fresh = |entries, ttl| fresh(entries, ttl, &A.parse().unwrap(), &mut StdRng::seed_from_u64(1));
+        let found = fresh(entries.clone(), minutes(30));
         assert_eq!(found.iter().flat_map(|peer| &peer.addresses).collect::<Vec<_>>(), ["/ip4/8.8.8.8/tcp/2"]);
-        assert!(fresh(entries.clone(), minutes(1), &A.parse().unwrap()).is_empty());
-        assert_eq!(
-            fresh(entries, Duration::ZERO, &A.parse().unwrap()).len(),
-            1,
-            "zero is no time to live at all"
-        );
+        assert!(fresh(entries.clone(), minutes(1)).is_empty());
+        assert_eq!(fresh(entries, Duration::ZERO).len(), 1, "zero is no time to live at all");
+    }
+
+    #[test]
+    fn a_draw_takes_so_many_each_once_in_their_order_and_other_ones_each_time() {
+        let mut rng = StdRng::seed_from_u64(1);
+        assert_eq!(draw(vec![3, 1, 2], 3, &mut rng), [3, 1, 2]);
+        let all: Vec<u32> = (0..1_000).collect();
+        let (one, two) = (draw(all.clone(), 100, &mut rng), draw(all, 100, &mut rng));
+        assert!(one.len() == 100 && one.is_sorted_by(|a, b| a < b) && two.len() == 100);
+        assert_ne!(one, two);
     }
 
     #[test]

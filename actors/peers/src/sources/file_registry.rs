@@ -16,14 +16,19 @@ use crate::clip::clip;
 use entry::Entry;
 use futures::future::BoxFuture;
 use meshwork_kit::{Backoff, Clock};
-use meshwork_proto::UnixMillis;
 use meshwork_proto::discovery::{FoundPeer, Source};
+use meshwork_proto::{PeerId, UnixMillis};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// After how long an entry that nobody has renewed is removed. The Python nodes do so after their time to live; the clock
 /// of a machine may be off by hours, and an entry that is ignored does no harm.
 const DEAD_AFTER: Duration = Duration::from_secs(24 * 3_600);
+/// By how much the clocks of machines differ that are set: an entry of a later time is of one that is not, or invented.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 /// Settings of the file registry.
 #[derive(Debug, Clone)]
@@ -39,6 +44,8 @@ pub struct FileRegistryOptions {
     pub interval: Duration,
     /// How long a visit may take, waiting for the others' lock included.
     pub deadline: Duration,
+    /// Seed of the draw among more entries than are taken at a visit.
+    pub seed: u64,
 }
 
 impl FileRegistryOptions {
@@ -51,6 +58,7 @@ impl FileRegistryOptions {
             ttl: Duration::from_secs(1_800),
             interval: Duration::from_secs(30),
             deadline: Duration::from_secs(10),
+            seed: 0,
         }
     }
 }
@@ -59,6 +67,8 @@ impl FileRegistryOptions {
 pub struct FileRegistry {
     options: FileRegistryOptions,
     clock: Clock,
+    rng: StdRng,
+    ahead: Ahead,
     /// Entries that were skipped at the last visit: only a change is worth a line in the log.
     skipped: usize,
 }
@@ -71,6 +81,31 @@ struct Visit {
     runner: String,
     now: UnixMillis,
     ttl: Duration,
+    seed: u64,
+}
+
+/// Entries of a single file with a time to come: what each says, and when it was seen to say so first. By its own clock
+/// such an entry would be new until the others' clocks have reached that time, however long its node is gone; there the
+/// file system cannot help, for the file is written by all. So it is as old as it has stood there unchanged, as far as this
+/// node has seen.
+#[derive(Debug, Default)]
+struct Ahead(BTreeMap<PeerId, (UnixMillis, UnixMillis)>);
+
+impl Ahead {
+    fn date(&mut self, entries: &mut [(Duration, Entry)], now: UnixMillis) {
+        let mut ahead = BTreeMap::new();
+        for (age, entry) in entries {
+            let Some(said) = entry.last_seen else { continue };
+            let noticed = self.0.get(&entry.peer).filter(|(before, _)| *before == said);
+            if noticed.is_none() && said <= now.after(CLOCKS_DIFFER) {
+                continue;
+            }
+            let noticed = noticed.map_or(now, |(_, noticed)| *noticed);
+            *age = now.since(noticed);
+            ahead.insert(entry.peer.clone(), (said, noticed));
+        }
+        self.0 = ahead;
+    }
 }
 
 /// What one visit found.
@@ -95,10 +130,11 @@ impl FileRegistry {
     /// A registry; nothing is read or made before the first visit.
     #[must_use]
     pub fn new(options: FileRegistryOptions, clock: Clock) -> Self {
-        Self { options, clock, skipped: 0 }
+        let rng = StdRng::seed_from_u64(options.seed);
+        Self { options, clock, rng, ahead: Ahead::default(), skipped: 0 }
     }
 
-    fn prepare(&self, own: &OwnCard) -> Visit {
+    fn prepare(&mut self, own: &OwnCard) -> Visit {
         let runner = self.options.runner.as_deref().filter(|name| !name.is_empty());
         Visit {
             path: self.options.path.clone(),
@@ -106,15 +142,18 @@ impl FileRegistry {
             own: own.clone(),
             now: self.clock.now(),
             ttl: self.options.ttl,
+            seed: self.rng.random(),
         }
     }
 
     async fn visit(&mut self, own: &OwnCard) -> Result<Vec<FoundPeer>, SourceError> {
         let visit = self.prepare(own);
-        let (path, ttl) = (visit.path.clone(), visit.ttl);
+        let (path, ttl, now) = (visit.path.clone(), visit.ttl, visit.now);
         let visited = if is_single(&path) {
             let lock = files::lock(&path).await?;
-            blocking(move || single::visit(&visit, &lock)).await?
+            let mut visited = blocking(move || single::visit(&visit, &lock)).await?;
+            self.ahead.date(&mut visited.entries, now);
+            visited
         } else {
             blocking(move || directory::visit(&visit)).await?
         };
@@ -123,7 +162,7 @@ impl FileRegistry {
             let example = visited.example.unwrap_or_default();
             tracing::warn!(registry = %path.display(), skipped = self.skipped, example, "entries that are none");
         }
-        Ok(entry::fresh(visited.entries, ttl, &own.peer))
+        Ok(entry::fresh(visited.entries, ttl, &own.peer, &mut self.rng))
     }
 
     async fn withdraw(&mut self, own: &OwnCard) -> Result<(), SourceError> {

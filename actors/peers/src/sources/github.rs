@@ -18,7 +18,6 @@ mod token;
 pub use token::GithubToken;
 
 use super::{OwnCard, PeerSource, Schedule, SourceError, entry};
-use crate::address::{self, Address};
 use api::{Api, Method};
 use comment::Comment;
 use futures::future::BoxFuture;
@@ -26,6 +25,8 @@ use meshwork_kit::{Backoff, Clock};
 use meshwork_proto::UnixMillis;
 use meshwork_proto::discovery::{FoundPeer, Source};
 use pages::Pages;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -66,6 +67,8 @@ pub struct GithubOptions {
     pub clean_up: bool,
     /// Enters addresses of private networks too: for a registry whose nodes share one.
     pub allow_private_addresses: bool,
+    /// Seed of the draw among more entries than are taken at a visit.
+    pub seed: u64,
 }
 
 impl GithubOptions {
@@ -82,9 +85,10 @@ impl GithubOptions {
             interval: Duration::from_secs(300),
             request_deadline: Duration::from_secs(15),
             deadline: Duration::from_secs(90),
-            max_pages: 10,
+            max_pages: 25,
             clean_up: false,
             allow_private_addresses: false,
+            seed: 0,
         }
     }
 }
@@ -111,6 +115,7 @@ pub enum GithubConfigError {
 pub struct Github {
     options: GithubOptions,
     clock: Clock,
+    rng: StdRng,
     /// Made at the first visit: that needs the system's certificates, whose lack must not keep a node from starting.
     api: Option<Api>,
     issue: Option<u64>,
@@ -133,10 +138,11 @@ impl Github {
     /// When the settings cannot be used.
     pub fn new(options: GithubOptions, clock: Clock) -> Result<Self, GithubConfigError> {
         check(&options)?;
-        let max_pages = options.max_pages;
+        let (max_pages, rng) = (options.max_pages, StdRng::seed_from_u64(options.seed));
         Ok(Self {
             options,
             clock,
+            rng,
             api: None,
             issue: None,
             visits: 0,
@@ -201,7 +207,7 @@ impl Github {
             self.clean_up(&api, &comments, &runner, now).await;
         }
         self.report_skipped(&comments);
-        let found = others(comments, &runner, now, self.options.ttl, own);
+        let found = self.others(comments, &runner, now, own);
         match entered {
             Err(problem @ SourceError::RateLimited { .. }) => Err(problem),
             Err(problem) if found.is_empty() => Err(problem),
@@ -211,6 +217,21 @@ impl Github {
             }
             Ok(()) => Ok(found),
         }
+    }
+
+    fn others(
+        &mut self,
+        comments: Vec<Comment>,
+        runner: &str,
+        now: UnixMillis,
+        own: &OwnCard,
+    ) -> Vec<FoundPeer> {
+        let entries = comments
+            .into_iter()
+            .filter(|comment| comment.runner != runner)
+            .filter_map(|comment| Some((comment.age(now), comment.entry.ok()?)))
+            .collect();
+        entry::fresh(entries, self.options.ttl, &own.peer, &mut self.rng)
     }
 
     async fn issue(&mut self, api: &Api) -> Result<Option<u64>, SourceError> {
@@ -241,7 +262,8 @@ impl Github {
             return Ok(());
         }
         let now = api.now_there();
-        let card = if self.options.allow_private_addresses { own.clone() } else { public_part(own) };
+        let public = !self.options.allow_private_addresses;
+        let card = if public { comment::public_part(own) } else { own.clone() };
         let Some(entry) = entry::own(&card, runner, now) else {
             return Ok(());
         };
@@ -418,29 +440,6 @@ fn check(options: &GithubOptions) -> Result<(), GithubConfigError> {
         }
     }
     Ok(())
-}
-
-/// What of this node everybody may know: an address of a private network says nothing to strangers but something about us.
-fn public_part(own: &OwnCard) -> OwnCard {
-    let public = |text: &&String| {
-        text.parse::<Address>().is_ok_and(|read| !read.private && read.ip.is_none_or(address::is_public))
-    };
-    OwnCard { addresses: own.addresses.iter().filter(public).cloned().collect(), ..own.clone() }
-}
-
-fn others(
-    comments: Vec<Comment>,
-    runner: &str,
-    now: UnixMillis,
-    ttl: Duration,
-    own: &OwnCard,
-) -> Vec<FoundPeer> {
-    let entries = comments
-        .into_iter()
-        .filter(|comment| comment.runner != runner)
-        .filter_map(|comment| Some((comment.age(now), comment.entry.ok()?)))
-        .collect();
-    entry::fresh(entries, ttl, &own.peer)
 }
 
 #[cfg(test)]

@@ -2,15 +2,19 @@
 
 use super::super::SourceError;
 use super::super::entry::{self, Entry, MAX_ENTRY};
-use super::{DEAD_AFTER, Visit, Visited, files};
+use super::{CLOCKS_DIFFER, DEAD_AFTER, Visit, Visited, files};
 use crate::clip::clip;
 use meshwork_proto::UnixMillis;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Most files that are looked at in one visit.
+/// Most files that are read in one visit: drawn anew each time, if there are more.
 const MAX_FILES: usize = 10_000;
+/// Most names that are looked at for that.
+const MAX_NAMES: usize = 100_000;
 
 /// Renews our own file and reads all others.
 pub(super) fn visit(visit: &Visit) -> Result<Visited, SourceError> {
@@ -83,13 +87,16 @@ fn enter(visit: &Visit) -> Result<(), SourceError> {
 fn read_all(visit: &Visit) -> Result<Visited, SourceError> {
     let directory = &visit.path;
     let cannot = |error: std::io::Error| files::failed("cannot be read", directory, &error);
-    let mut visited = Visited::default();
-    for file in std::fs::read_dir(directory).map_err(cannot)?.take(MAX_FILES) {
+    let mut files = Vec::new();
+    for file in std::fs::read_dir(directory).map_err(cannot)?.take(MAX_NAMES) {
         let path = file.map_err(cannot)?.path();
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        if !(name.starts_with("peer_") && name.ends_with(".json")) {
-            continue;
+        if name.starts_with("peer_") && name.ends_with(".json") {
+            files.push((path, name));
         }
+    }
+    let mut visited = Visited::default();
+    for (path, name) in entry::draw(files, MAX_FILES, &mut StdRng::seed_from_u64(visit.seed)) {
         match read_one(&path, visit.now) {
             Ok(Some((age, _))) if age > DEAD_AFTER => bury(&path, &name),
             Ok(Some(found)) => visited.entries.push(found),
@@ -108,7 +115,7 @@ fn read_one(path: &Path, now: UnixMillis) -> Result<Option<(Duration, Entry)>, S
     let entry = Entry::read(&value)?;
     let said = entry.age(now).ok_or("it does not say when it was last seen")?;
     // A time to come, or one of long ago, is a clock that is off: the file system knows when the file was written.
-    let ahead = entry.last_seen.is_some_and(|seen| seen > now.after(Duration::from_secs(300)));
+    let ahead = entry.last_seen.is_some_and(|seen| seen > now.after(CLOCKS_DIFFER));
     let written = std::fs::metadata(path).ok().and_then(|seen| seen.modified().ok());
     let written = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let written = written.map(|since| now.since(UnixMillis::default().after(since)));

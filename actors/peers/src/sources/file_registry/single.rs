@@ -13,10 +13,8 @@ use meshwork_proto::UnixMillis;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// Largest file that is read, in bytes.
+/// Largest file that is read, in bytes: tens of thousands of entries.
 const MAX_FILE: usize = 8 * 1024 * 1024;
-/// Most entries that are looked at.
-const MAX_ENTRIES: usize = 10_000;
 
 /// Renews our own entry and reads all others, under the lock.
 pub(super) fn visit(visit: &Visit, _: &Lock) -> Result<Visited, SourceError> {
@@ -73,7 +71,7 @@ fn peers_of<'a>(
 
 fn read_all(peers: &Map<String, Value>, visit: &Visit) -> Visited {
     let mut visited = Visited::default();
-    for (name, value) in peers.iter().take(MAX_ENTRIES) {
+    for (name, value) in peers {
         if name == visit.own.peer.as_str() {
             continue;
         }
@@ -81,9 +79,6 @@ fn read_all(peers: &Map<String, Value>, visit: &Visit) -> Visited {
             Ok(found) => visited.entries.push(found),
             Err(problem) => visited.skip(name, problem),
         }
-    }
-    if peers.len() > MAX_ENTRIES {
-        visited.skip("further entries", format!("only {MAX_ENTRIES} are read"));
     }
     visited
 }

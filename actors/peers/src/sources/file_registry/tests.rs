@@ -172,6 +172,57 @@ async fn ten_thousand_entries_are_bounded() {
     assert_eq!(visit(&mut node(&path, None, 0), A).await, [B], "each peer once");
 }
 
+/// A well-formed id for each number: any such text is the id of some key.
+fn invented(n: usize) -> String {
+    crate::discovery::sim::name(n).to_string()
+}
+
+#[tokio::test]
+async fn thousands_of_invented_entries_do_not_displace_the_real_ones() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("peer_registry.json");
+    // The real one is a minute old: whoever invents the others can make all of them newer.
+    let real = (B.to_owned(), python(B, "runner-7", 60));
+    let peers: serde_json::Map<String, Value> =
+        (0..10_000).map(|n| (invented(n), python(&invented(n), "x", 0))).chain([real]).collect();
+    fs::write(&path, json!({"peers": peers}).to_string()).unwrap();
+    let mut ours = node(&path, None, 0);
+    let mut visits = 0;
+    loop {
+        let found = visit(&mut ours, A).await;
+        assert_eq!(found.len(), entry::MAX_FOUND);
+        visits += 1;
+        assert!(visits < 100, "a tenth of all is drawn at each visit, and never the real one");
+        if found.iter().any(|peer| peer == B) {
+            break;
+        }
+    }
+    println!("found at visit {visits}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_of_a_single_file_from_the_future_counts_for_as_long_as_somebody_renews_it() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("peer_registry.json");
+    let write = |ahead_s: i64| {
+        fs::write(&path, json!({"peers": {B: python(B, "runner-7", -ahead_s)}}).to_string()).unwrap();
+    };
+    let mut ours = node(&path, None, 0);
+    let minutes = |minutes: u64| tokio::time::advance(Duration::from_secs(60 * minutes));
+    write(5 * 3_600);
+    assert_eq!(visit(&mut ours, A).await, [B], "its clock may be off");
+    minutes(20).await;
+    assert_eq!(visit(&mut ours, A).await, [B]);
+    write(5 * 3_600 + 20 * 60);
+    assert_eq!(visit(&mut ours, A).await, [B], "it was renewed");
+    minutes(20).await;
+    assert_eq!(visit(&mut ours, A).await, [B]);
+    for _ in 0..25 {
+        minutes(15).await;
+        assert!(visit(&mut ours, A).await.is_empty(), "nobody renews it, and it does not become young again");
+    }
+}
+
 #[tokio::test]
 async fn a_single_file_has_exactly_the_fields_that_python_builds_its_records_from() {
     let directory = TempDir::new().unwrap();

@@ -1,7 +1,8 @@
 //! A node's comment: a mark that names the node, and its entry as JSON in a fence. Exactly as the Python nodes write it.
 
 use super::super::entry::{self, Entry, MAX_ENTRY};
-use super::super::timestamp;
+use super::super::{OwnCard, timestamp};
+use crate::address::{self, Address};
 use crate::clip::clip;
 use meshwork_proto::UnixMillis;
 use serde_json::Value;
@@ -25,6 +26,14 @@ pub(super) struct Comment {
 /// The text of a comment.
 pub(super) fn render(registry: &str, runner: &str, entry: &Value) -> String {
     format!("<!-- {registry}:{runner} -->\n```json\n{}\n```\n", entry::print(entry))
+}
+
+/// What of this node everybody may know: an address of a private network says nothing to strangers but something about us.
+pub(super) fn public_part(own: &OwnCard) -> OwnCard {
+    let public = |text: &&String| {
+        text.parse::<Address>().is_ok_and(|read| !read.private && read.ip.is_none_or(address::is_public))
+    };
+    OwnCard { addresses: own.addresses.iter().filter(public).cloned().collect(), ..own.clone() }
 }
 
 /// Reads a comment as the API gives it; none: it has no mark, so it is no business of ours.

@@ -6,7 +6,7 @@ mod stand_in;
 
 use super::*;
 use crate::sources::cards::{A, B, C, card_at};
-use stand_in::{NOW, StandIn, start};
+use stand_in::{ENTERPRISE, NOW, StandIn, start};
 use wiremock::MockServer;
 
 fn card(peer: &str) -> OwnCard {
@@ -94,6 +94,54 @@ async fn an_issue_behind_hundreds_of_others_is_found() {
     visit(&mut registry(options(&server))).await;
     assert!(stand_in.asked().iter().any(|asked| asked.contains("/issues/351/comments")));
     stand_in.with(|state| assert_eq!(state.issues.len(), 351, "no second one is opened"));
+}
+
+#[tokio::test]
+async fn an_issue_behind_more_than_a_thousand_others_is_found_by_the_search() {
+    let (server, stand_in) = start().await;
+    stand_in.with(|state| {
+        state.issues = (1..=1_100).map(|number| (number, format!("bug {number}"), false)).collect();
+        state.issues.push((1_101, "which p2p-peer-registry is it?".into(), false));
+        state.issues.push((1_103, "p2p-peer-registry".into(), false));
+        state.issues.push((1_102, "p2p-peer-registry".into(), false));
+    });
+    stand_in.comment(&python(B, "runner-7"), 60);
+    assert_eq!(visit(&mut registry(options(&server))).await, [B]);
+    let asked = stand_in.asked();
+    assert_eq!(asked.iter().filter(|asked| asked.starts_with("GET /repos/octo/mesh/issues?")).count(), 10);
+    assert_eq!(asked.iter().filter(|asked| asked.starts_with("GET /search/issues?")).count(), 1, "{asked:?}");
+    assert!(asked.iter().any(|asked| asked.contains("/issues/1102/comments")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_github_whose_api_is_below_a_path_is_asked_there_for_everything() {
+    for slash in ["", "/"] {
+        let (server, stand_in) = start().await;
+        let base_url = format!("{}{ENTERPRISE}{slash}", server.uri());
+        let mut ours = registry(GithubOptions { base_url, ..options(&server) });
+        visit(&mut ours).await;
+        let moved = OwnCard { addresses: vec!["/ip4/93.184.216.35/tcp/4001".into()], ..card(A) };
+        ours.visit(&moved).await.unwrap();
+        ours.withdraw(&moved).await.unwrap();
+        let asked = stand_in.asked();
+        for method in ["GET", "POST", "PATCH", "DELETE"] {
+            let of_method = |asked: &&String| asked.starts_with(&format!("{method} "));
+            assert!(asked.iter().any(|asked| of_method(&asked)), "{asked:?}");
+            let path = format!("{method} {ENTERPRISE}/repos/octo/mesh/issues");
+            assert!(asked.iter().filter(of_method).all(|asked| asked.starts_with(&path)), "{asked:?}");
+        }
+    }
+}
+
+#[test]
+fn a_comment_as_github_sends_it_is_read_with_its_time() {
+    let recorded = serde_json::from_str(include_str!("tests/recorded/comment.json")).unwrap();
+    let comment = comment::parse("p2p-peer-registry", &recorded).unwrap();
+    assert_eq!((comment.id, comment.runner.as_str()), (1_811_027_013, "runner-7"));
+    assert_eq!(comment.age(NOW), Duration::from_secs(10), "when it was changed, not when it was made");
+    let entry = comment.entry.unwrap();
+    assert_eq!(entry.peer.as_str(), B);
+    assert_eq!(entry.addresses, [format!("/ip4/203.0.113.9/tcp/9100/p2p/{B}")]);
 }
 
 #[tokio::test]
@@ -220,6 +268,50 @@ async fn all_pages_are_read_and_those_that_have_not_changed_cost_nothing() {
 }
 
 #[tokio::test]
+async fn the_comment_that_opens_a_new_page_is_found_although_the_page_before_it_has_not_changed() {
+    let (server, stand_in) = start().await;
+    open(&stand_in);
+    for n in 0..99 {
+        stand_in.comment(&format!("chatter {n}"), 60);
+    }
+    stand_in.comment(&python(B, "runner-7"), 60);
+    let mut ours = registry(GithubOptions { token: None, ..options(&server) });
+    assert_eq!(visit(&mut ours).await, [B]);
+    assert_eq!(visit(&mut ours).await, [B]);
+    stand_in.comment(&python(C, "runner-8"), 0);
+    let mut found = visit(&mut ours).await;
+    found.sort();
+    assert_eq!(found, [C, B]);
+    stand_in.asked();
+    visit(&mut ours).await;
+    assert_eq!(stand_in.asked().len(), 2, "and costs no more than a question for each page");
+}
+
+#[tokio::test]
+async fn an_issue_that_grows_to_too_many_pages_is_still_read_at_its_end() {
+    let (server, stand_in) = start().await;
+    open(&stand_in);
+    let chatter = |n| {
+        for n in 0..n {
+            stand_in.comment(&format!("chatter {n}"), 60);
+        }
+    };
+    chatter(300);
+    let reader = GithubOptions { token: None, max_pages: 3, ..options(&server) };
+    let mut ours = registry(reader);
+    assert!(visit(&mut ours).await.is_empty());
+    chatter(299);
+    stand_in.comment(&python(B, "runner-7"), 60);
+    // The first page is as it was, with its word that it is one of three; the new ones tell of more.
+    visit(&mut ours).await;
+    assert_eq!(visit(&mut ours).await, [B]);
+    stand_in.with(|state| state.comments.truncate(150));
+    stand_in.comment(&python(C, "runner-8"), 60);
+    visit(&mut ours).await;
+    assert_eq!(visit(&mut ours).await, [C], "and one that shrinks is read from its beginning again");
+}
+
+#[tokio::test]
 async fn of_too_many_pages_the_newest_are_read() {
     let (server, stand_in) = start().await;
     open(&stand_in);
@@ -229,7 +321,7 @@ async fn of_too_many_pages_the_newest_are_read() {
     stand_in.comment(&python(B, "runner-7"), 60);
     let mut ours = registry(options(&server));
     assert_eq!(visit(&mut ours).await, [B]);
-    assert!(stand_in.asked().len() <= 14, "bounded");
+    assert!(stand_in.asked().len() <= 30, "bounded");
     // Our own comment is on the page that was read last or not read at all: it is not written again and again.
     visit(&mut ours).await;
     visit(&mut ours).await;

@@ -1,15 +1,24 @@
-//! A stand-in of the part of the GitHub API that the registry uses, with the shapes and headers of the real one.
+//! A stand-in of the part of the GitHub API that the registry uses, with the shapes and headers of the real one: what it
+//! answers are the issue and the comment in `recorded/`, with everything that GitHub sends and its documentation describes,
+//! and other numbers, texts and times in them.
 
 use crate::sources::timestamp;
 use meshwork_proto::UnixMillis;
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 /// What GitHub's clock reads.
 pub(super) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 const DATE: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
+/// GitHub Enterprise has its API below this path.
+pub(super) const ENTERPRISE: &str = "/api/v3";
+
+static ISSUE: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("recorded/issue.json")).unwrap());
+static COMMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("recorded/comment.json")).unwrap());
 
 #[derive(Debug, Clone)]
 pub(super) struct StoredComment {
@@ -96,26 +105,27 @@ impl Respond for StandIn {
 
 impl State {
     fn answer(&mut self, request: &Request, etag: Option<String>) -> ResponseTemplate {
-        let path: Vec<_> = request.url.path().trim_matches('/').split('/').collect();
+        let path = request.url.path();
+        let path = path.strip_prefix(ENTERPRISE).unwrap_or(path);
+        let path: Vec<_> = path.trim_matches('/').split('/').collect();
         let body = || serde_json::from_slice::<Value>(&request.body).unwrap();
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["repos", "octo", "mesh", "issues"]) => {
-                let issues = self.issues.iter().map(|(number, title, pull)| {
-                    let mut issue = json!({"number": number, "title": title, "state": "open"});
-                    if *pull {
-                        issue["pull_request"] = json!({"url": "https://example.com"});
-                    }
-                    issue
-                });
-                page(request, issues.collect(), etag, &mut self.unchanged)
+                page(request, &self.issues, issue, etag, &mut self.unchanged)
+            }
+            ("GET", ["search", "issues"]) => {
+                let items = self.searched(&query(request, "q").unwrap_or_default());
+                ResponseTemplate::new(200).set_body_json(
+                    json!({"total_count": items.len(), "incomplete_results": false, "items": items}),
+                )
             }
             ("POST", ["repos", "octo", "mesh", "issues"]) => {
                 let number = self.issues.iter().map(|(number, ..)| *number).max().unwrap_or(0) + 1;
                 self.issues.push((number, body()["title"].as_str().unwrap().into(), false));
-                ResponseTemplate::new(201).set_body_json(json!({"number": number}))
+                ResponseTemplate::new(201).set_body_json(issue(&self.issues[self.issues.len() - 1]))
             }
             ("GET", ["repos", "octo", "mesh", "issues", _, "comments"]) => {
-                page(request, self.comments.iter().map(shown).collect(), etag, &mut self.unchanged)
+                page(request, &self.comments, shown, etag, &mut self.unchanged)
             }
             ("POST", ["repos", "octo", "mesh", "issues", _, "comments"]) => {
                 self.next_id += 1;
@@ -146,27 +156,56 @@ impl State {
             _ => refusal(404, "Not Found"),
         }
     }
+
+    /// Open issues of this repository whose title has all words that are asked for, whatever else it has.
+    fn searched(&self, asked: &str) -> Vec<Value> {
+        let (qualifiers, words): (Vec<_>, Vec<_>) = asked.split(' ').partition(|word| word.contains(':'));
+        for wanted in ["repo:octo/mesh", "type:issue", "state:open", "in:title"] {
+            assert!(qualifiers.contains(&wanted), "{asked}");
+        }
+        let fits =
+            |(_, title, pull): &&(u64, String, bool)| !pull && words.iter().all(|word| title.contains(word));
+        self.issues.iter().filter(fits).map(issue).collect()
+    }
+}
+
+fn issue((number, title, pull): &(u64, String, bool)) -> Value {
+    let mut issue = ISSUE.clone();
+    issue["number"] = json!(number);
+    issue["title"] = json!(title);
+    if *pull {
+        issue["pull_request"] =
+            json!({"url": format!("https://api.github.com/repos/octo/mesh/pulls/{number}")});
+    }
+    issue
 }
 
 fn shown(comment: &StoredComment) -> Value {
     let updated = timestamp::to_iso(comment.updated).replace(".000000+00:00", "Z");
-    json!({"id": comment.id, "body": comment.body, "created_at": updated, "updated_at": updated})
+    let mut shown = COMMENT.clone();
+    shown["id"] = json!(comment.id);
+    shown["body"] = json!(comment.body);
+    shown["created_at"] = json!(updated);
+    shown["updated_at"] = json!(updated);
+    shown
 }
 
-/// A page of a list, with the links and the `ETag` of the real API.
-fn page(
+fn query(request: &Request, name: &str) -> Option<String> {
+    request.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// A page of a list, with the links and the `ETag` of the real API: the tag says nothing of other pages.
+fn page<T>(
     request: &Request,
-    items: Vec<Value>,
+    all: &[T],
+    show: fn(&T) -> Value,
     etag: Option<String>,
     unchanged: &mut usize,
 ) -> ResponseTemplate {
-    let query = |name: &str| {
-        let found = request.url.query_pairs().find(|(key, _)| key == name);
-        found.and_then(|(_, value)| value.parse::<usize>().ok())
-    };
-    let (number, size) = (query("page").unwrap_or(1), query("per_page").unwrap_or(30));
-    let last = items.len().div_ceil(size).max(1);
-    let items: Vec<_> = items.into_iter().skip((number - 1) * size).take(size).collect();
+    let number_in = |name: &str| query(request, name).and_then(|value| value.parse::<usize>().ok());
+    let (number, size) = (number_in("page").unwrap_or(1), number_in("per_page").unwrap_or(30));
+    let last = all.len().div_ceil(size).max(1);
+    let items: Vec<_> = all.iter().skip((number - 1) * size).take(size).map(show).collect();
     let tag = format!("W/\"{:x}\"", hash(&items));
     if etag.as_deref() == Some(tag.as_str()) {
         *unchanged += 1;
