@@ -2,13 +2,16 @@
 //!
 //! One service alone could be wrong, broken or lying. Each is asked over IPv4 and over IPv6; the first two different ones
 //! that say the same decide for their family, and nobody waits for the rest. Nothing is asked before somebody wants to
-//! know, and what is known is told again for an hour.
+//! know, and what is known is told again for an hour. Who wants to know at the start asks again for some hours when nobody
+//! can say: a machine often starts before its way to the internet does.
 
 mod ask;
 
 use ask::{Agreed, Asked};
-use meshwork_kit::{Port, serve_port};
+use meshwork_kit::{Backoff, Port, serve_port};
 use meshwork_proto::bootstrap::{GetPublicIp, PublicIp, PublicIpError};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -17,6 +20,11 @@ use tokio::time::Instant;
 
 /// Questions that wait for the one answer at the same time.
 const WAITING: usize = 16;
+
+/// How often the address is asked for at the start, until it is known: with the pauses, for about five hours.
+const TRIES: u32 = 20;
+/// Pauses between these tries.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_secs(5), Duration::from_secs(1_800));
 
 /// Settings of the detection.
 #[derive(Debug, Clone)]
@@ -48,6 +56,36 @@ pub fn serve(runtime: &Handle, options: PublicIpOptions) -> Port<GetPublicIp> {
         let detection = Arc::clone(&detection);
         async move { detection.answer(request).await }
     })
+}
+
+/// Finds the address out, as often as it takes within some hours. Gives what was found; none: nobody could say, and it is
+/// given up. Each try is answered within `within`.
+pub async fn detect(port: &Port<GetPublicIp>, within: Duration, seed: u64) -> Option<PublicIp> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    for attempt in 1..=TRIES {
+        let problem = match port.ask(GetPublicIp { refresh: false }, within).await {
+            Ok(Ok(found)) => return Some(found),
+            Ok(Err(error @ PublicIpError::TooFewServices { .. })) => {
+                tracing::warn!(%error, "the public address cannot be found out");
+                return None;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if attempt == TRIES {
+            tracing::warn!(problem, attempt, "the public address was not found out: given up");
+            break;
+        }
+        let pause = PAUSES.delay(attempt, &mut rng);
+        // Once is worth a warning; that it goes on is what was to be expected.
+        if attempt == 1 {
+            tracing::warn!(problem, "the public address was not found out: tried again later");
+        } else {
+            tracing::debug!(problem, attempt, again_in = ?pause, "the public address was not found out");
+        }
+        tokio::time::sleep(pause).await;
+    }
+    None
 }
 
 struct Detection {

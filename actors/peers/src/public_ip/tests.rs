@@ -2,6 +2,7 @@
 
 use super::*;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -135,4 +136,46 @@ async fn many_questions_at_once_are_one_to_the_services() {
     let all = futures::future::join_all((0..10).map(|_| get(&port, true))).await;
     assert!(all.iter().all(|found| found.as_ref().is_ok_and(|found| found.ipv4 == Some(ADDRESS))));
     assert!(asked(&one).await <= 2, "{} questions", asked(&one).await);
+}
+
+/// A port that cannot say the address so many times, and then can. Counts the questions.
+fn later(failures: u32) -> (Port<GetPublicIp>, Arc<AtomicU32>) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let port = serve_port(4, &Handle::current(), move |_| {
+        let turn = count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if turn < failures {
+                return Err(PublicIpError::NoAgreement { answers: "all are out of reach".into() });
+            }
+            let agreed_by = vec!["one".into(), "two".into()];
+            Ok(PublicIp { ipv4: Some(ADDRESS), ipv6: None, agreed_by, age_ms: 0 })
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_start_it_is_asked_again_at_growing_pauses_until_somebody_can_say() {
+    let (port, asked) = later(5);
+    let began = Instant::now();
+    let found = detect(&port, PATIENCE, 1).await.unwrap();
+    assert_eq!((found.ipv4, asked.load(Ordering::Relaxed)), (Some(ADDRESS), 6));
+    // 5, 10, 20, 40 and 80 seconds, up to a fifth less.
+    let took = began.elapsed().as_secs();
+    assert!((124..=155).contains(&took), "{took} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_start_it_is_given_up_after_some_hours_and_at_once_where_it_cannot_work() {
+    let (port, asked) = later(u32::MAX);
+    let began = Instant::now();
+    assert_eq!(detect(&port, PATIENCE, 1).await, None);
+    assert_eq!(asked.load(Ordering::Relaxed), TRIES);
+    let hours = began.elapsed().as_secs_f64() / 3600.0;
+    assert!((4.0..7.0).contains(&hours), "{hours} h");
+    let began = Instant::now();
+    let none = serve(&Handle::current(), PublicIpOptions { services: vec![], ..PublicIpOptions::default() });
+    assert_eq!(detect(&none, PATIENCE, 1).await, None);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
