@@ -7,8 +7,8 @@ pub mod member;
 mod source;
 
 pub use change::{
-    CleanUp, CleanedUp, DiscoverNow, ForgetPeer, FoundPeer, PeersFound, RegisterError, RegisterPeer,
-    Registered, SayGoodbye, SourceReport,
+    CleanUp, CleanedUp, DiscoverNow, FindProviders, ForgetPeer, FoundPeer, PeersFound, Providers,
+    RegisterError, RegisterPeer, Registered, SayGoodbye, SourceReport,
 };
 pub use gossip::{Exchange, Exchanged, NodeRecord, Notary, PeerExchange, SignedRecord};
 pub use member::{AddressView, ListMembers, MemberView, PeerState, PeerTrust};

@@ -300,6 +300,7 @@ fn membership_ports(
         exchange: discovery.exchange.clone(),
         register: discovery.register.clone(),
         discover: discovery.discover.clone(),
+        providers: discovery.providers.clone(),
         clean_up: discovery.clean_up.clone(),
         forget: discovery.forget.clone(),
         bootstrap: bootstrap.now.clone(),
@@ -318,11 +319,8 @@ fn public_ip_port(ground: &Ground, config: &NodeConfig, network: &NetworkPorts) 
     if config.p2p.public_ip.detect {
         let (asked, consider) = (port.clone(), network.consider.clone());
         ground.runtime.spawn(async move {
-            let (ipv4, ipv6) = match asked.ask(GetPublicIp { refresh: false }, PUBLIC_IP_WITHIN).await {
-                Ok(Ok(PublicIp { ipv4, ipv6, .. })) => (ipv4, ipv6),
-                Ok(Err(error)) => return tracing::warn!(%error, "the public address was not found out"),
-                Err(error) => return tracing::warn!(%error, "the public address was not found out"),
-            };
+            let found = public_ip::detect(&asked, PUBLIC_IP_WITHIN, rand::random()).await;
+            let Some(PublicIp { ipv4, ipv6, .. }) = found else { return };
             let ips = ipv4.map(IpAddr::from).into_iter().chain(ipv6.map(IpAddr::from)).collect();
             match consider.ask(ConsiderAddresses { ips }, CONSIDER_WITHIN).await {
                 Ok(candidates) => tracing::info!(?ipv4, ?ipv6, ?candidates, "public address found out"),

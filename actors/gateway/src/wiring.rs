@@ -15,8 +15,8 @@ use meshwork_kit::{Inbox, Mailbox, Port, Supervision, channel_port, mailbox};
 use meshwork_proto::artifact::{PutArtifact, ReadArtifact, StatArtifact};
 use meshwork_proto::bootstrap::{BootstrapNow, GetPublicIp, ListContacts};
 use meshwork_proto::discovery::{
-    Announce, CleanUp, DiscoverNow, ForgetPeer, ListMembers, ListPeers, PeerAdvertised, PeerExchange,
-    RegisterPeer,
+    Announce, CleanUp, DiscoverNow, FindProviders, ForgetPeer, ListMembers, ListPeers, PeerAdvertised,
+    PeerExchange, RegisterPeer,
 };
 use meshwork_proto::executor::{CallTool, ListTools, StopTask, UpstreamTools};
 use meshwork_proto::node::Shutdown;
@@ -114,6 +114,8 @@ pub struct MembershipPorts {
     pub register: Port<RegisterPeer>,
     /// Ask the sources now.
     pub discover: Port<DiscoverNow>,
+    /// Look up who provides what.
+    pub providers: Port<FindProviders>,
     /// Forget silent peers.
     pub clean_up: Port<CleanUp>,
     /// Forget a peer.

@@ -17,6 +17,7 @@ pub(crate) mod entry;
 mod file_registry;
 mod github;
 mod mdns;
+mod providers;
 mod public_dht;
 mod rendezvous;
 mod table;
@@ -27,6 +28,7 @@ pub use directory::DirectoryPorts;
 pub use file_registry::{FileRegistry, FileRegistryOptions};
 pub use github::{Github, GithubConfigError, GithubOptions, GithubToken};
 pub use mdns::{Mdns, MdnsOptions};
+pub use providers::ProviderTable;
 pub use public_dht::{PublicDht, TASK_QUEUE_NAMESPACE};
 pub use rendezvous::{Rendezvous, RendezvousOptions};
 pub use table::TableOptions;
@@ -98,6 +100,11 @@ pub trait PeerSource: Send + 'static {
 
     /// Takes this node's entry back, where it made one: it is about to stop.
     fn withdraw<'a>(&'a mut self, own: &'a OwnCard) -> BoxFuture<'a, Result<(), SourceError>>;
+
+    /// Where it can be looked up who serves a tool or has a label, beside the visits. Most sources do not know.
+    fn providers(&self) -> Option<ProviderTable> {
+        None
+    }
 
     /// Comes when the source has news and should be visited before its time. Most cannot know: then it never comes. It may
     /// be dropped and asked for again at any time.

@@ -127,6 +127,31 @@ pub struct SourceReport {
     pub problem: Option<String>,
 }
 
+/// Looks up who has entered itself as serving a tool or having a label, where nodes do so: in the mesh's own table. Those who
+/// are named are entered into the book like all that is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FindProviders {
+    /// The tool or label.
+    pub capability: String,
+    /// How long it may take, in milliseconds.
+    pub within_ms: u64,
+}
+
+impl Request for FindProviders {
+    /// What each table said; none: no table is switched on.
+    type Reply = Vec<Providers>;
+    const NAME: &'static str = "find_providers";
+}
+
+/// Whom a table names for a tool or label. What they say of it themselves is known when they are connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Providers {
+    /// Which table, how many it named, and why it gave nothing, if it failed.
+    pub report: SourceReport,
+    /// Whom it named.
+    pub peers: Vec<PeerId>,
+}
+
 /// Forgets peers that nothing has confirmed for so long. Connected peers are never forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CleanUp {

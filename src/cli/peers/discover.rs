@@ -20,7 +20,7 @@ pub(crate) struct DiscoverOptions {
     /// Ask this source, may be given several times [default: all that are switched on]
     #[arg(long, value_name = "SOURCE", value_parser = super::sources())]
     pub(crate) source: Vec<String>,
-    /// Show only peers that serve this tool or have this label
+    /// Show only peers that serve this tool or have this label; the DHT is asked for them too, if it is on
     #[arg(long, value_name = "NAME")]
     pub(crate) capability: Option<String>,
     /// Show at most so many peers
@@ -59,24 +59,40 @@ pub(super) async fn execute(
     if output.is_json() {
         output.json(&answer.0)?;
     } else {
-        show(&reports, &answer.items("peers"), output)?;
+        show(&answer, options.capability.as_deref().unwrap_or_default(), output)?;
     }
     let failed = |report: &Answer| report.text("problem").is_some();
     if !reports.is_empty() && reports.iter().all(failed) { Err(Failure::Shown(Exit::Failed)) } else { Ok(()) }
 }
 
-fn show(reports: &[Answer], peers: &[Answer], output: Output) -> Result<(), Failure> {
+fn show(answer: &Answer, capability: &str, output: Output) -> Result<(), Failure> {
+    let (reports, peers) = (answer.items("sources"), answer.items("peers"));
     if reports.is_empty() {
         output.note("no source is switched on: see p2p.discovery in the configuration");
     } else {
-        output.table(&sources(reports))?;
+        output.table(&sources(&reports))?;
+    }
+    for table in answer.items("providers") {
+        output.note(named(&table, capability));
     }
     if peers.is_empty() {
         output.note("no peer fits");
         return Ok(());
     }
     output.line("")?;
-    output.table(&list::table(peers))
+    output.table(&list::table(&peers))
+}
+
+/// Whom a table names for a capability, in a line.
+fn named(table: &Answer, capability: &str) -> String {
+    let source = table.shown("source");
+    match table.text("problem") {
+        Some(problem) => format!("{source} could not be asked who has {capability}: {problem}"),
+        None => {
+            let count = |name: &str| table.whole(name).unwrap_or(0);
+            format!("{source} names {} for {capability}, {} of them new", count("found"), count("new"))
+        }
+    }
 }
 
 fn sources(reports: &[Answer]) -> Table {
@@ -106,5 +122,13 @@ mod tests {
         let text = sources(&reports).render(false, false);
         assert!(text.contains("mdns") && text.contains("refuses: 401"), "{text}");
         assert_eq!(text.lines().count(), 3);
+    }
+
+    #[test]
+    fn a_table_says_how_many_it_names_for_a_capability_or_why_it_names_nobody() {
+        let table = Answer(json!({"source": "dht", "found": 3, "new": 1, "problem": null}));
+        assert_eq!(named(&table, "gpu"), "dht names 3 for gpu, 1 of them new");
+        let table = Answer(json!({"source": "dht", "found": 0, "new": 0, "problem": "no answer"}));
+        assert!(named(&table, "gpu").contains("gpu: no answer"));
     }
 }

@@ -86,6 +86,29 @@ async fn discovering_reports_each_source_and_gives_the_peers_that_may_be_reached
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_provides_a_capability_is_looked_up_in_the_table_too_and_shown_with_where_that_is_from() {
+    let node = Node::start(GatewayOptions::default()).await;
+    let client = node.client(Era::Present).await;
+    let ids = |answer: &Value| -> Vec<String> {
+        let peers = answer["peers"].as_array().unwrap();
+        peers.iter().map(|peer| peer["peer_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let gpu = client.call("p2p_peer_discover", json!({"capability": "gpu", "timeout_s": 2})).await;
+    assert_eq!(node.state.logged("providers gpu within 2000"), 1);
+    assert_eq!(ids(&gpu), [PEER, FOUND], "who says so itself, and who is named and may be reached");
+    assert_eq!(
+        gpu["providers"],
+        json!([{"source": "dht", "found": 2, "new": 1, "problem": null, "peer_ids": [FOUND, SHUT_OUT]}])
+    );
+    let here = client.call("p2p_peer_discover", json!({"capability": "gpu", "sources": ["mdns"]})).await;
+    assert_eq!((&here["providers"], ids(&here)), (&json!([]), vec![]), "the table was not to be asked");
+    let all = client.call("p2p_peer_discover", json!({})).await;
+    assert_eq!(all["providers"], json!([]), "without a capability there is nothing to look up");
+    assert_eq!(node.state.logged("providers"), 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_peer_is_entered_by_address_by_id_or_by_both() {
     let node = Node::start(GatewayOptions::default()).await;
     let client = node.client(Era::Present).await;

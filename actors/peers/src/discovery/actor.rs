@@ -3,6 +3,7 @@
 mod gossip;
 mod handlers;
 mod leave;
+mod providers;
 mod register;
 mod store;
 
@@ -18,8 +19,9 @@ use meshwork_kit::{
     Actor, ActorKind, ActorRef, Clock, Ctx, Mailbox, Port, Reply, Supervision, TimerHandle, mailbox,
 };
 use meshwork_proto::discovery::{
-    Advertisement, Announce, CleanUp, DescribeNode, DiscoverNow, ForgetPeer, ListMembers, ListPeers, Notary,
-    PeerAdvertised, PeerConnection, PeerExchange, PeersFound, RegisterPeer, SayGoodbye, SourceReport,
+    Advertisement, Announce, CleanUp, DescribeNode, DiscoverNow, FindProviders, ForgetPeer, ListMembers,
+    ListPeers, Notary, PeerAdvertised, PeerConnection, PeerExchange, PeersFound, RegisterPeer, SayGoodbye,
+    SourceReport,
 };
 use meshwork_proto::store::{Commit, Scan};
 use meshwork_proto::transport::{
@@ -63,6 +65,8 @@ pub struct DiscoveryPorts {
     pub register: Port<RegisterPeer>,
     /// Ask the sources now.
     pub discover: Port<DiscoverNow>,
+    /// Look up who provides what.
+    pub providers: Port<FindProviders>,
     /// Forget silent peers.
     pub clean_up: Port<CleanUp>,
     /// Forget a peer.
@@ -138,6 +142,7 @@ pub fn prepare() -> (DiscoveryPorts, DiscoverySeed) {
         found: mailbox.port(256),
         register: mailbox.port_in_flight(16),
         discover: mailbox.port_in_flight(8),
+        providers: mailbox.port_in_flight(8),
         clean_up: mailbox.port(4),
         forget: mailbox.port(16),
         goodbye: mailbox.port_in_flight(2),

@@ -5,7 +5,7 @@
 //! any other hint.
 
 use super::metrics::Metrics;
-use crate::sources::{OwnCard, PeerSource, SourceError};
+use crate::sources::{OwnCard, PeerSource, ProviderTable, SourceError};
 use futures::FutureExt;
 use meshwork_kit::{Clock, Inbox, Port, channel_port_to};
 use meshwork_proto::discovery::{DescribeNode, FoundPeer, PeersFound, Source, SourceReport};
@@ -84,13 +84,15 @@ pub(super) struct RunnerDeps {
 pub(super) struct Runner {
     pub(super) source: Source,
     pub(super) orders: Port<Order>,
+    /// Where it can be looked up who provides what, if the source knows that.
+    pub(super) providers: Option<ProviderTable>,
     status: Arc<Mutex<SourceStatus>>,
 }
 
 impl Runner {
     /// Begins to visit a source.
     pub(super) fn start(runtime: &Handle, source: Box<dyn PeerSource>, deps: RunnerDeps, seed: u64) -> Self {
-        let kind = source.kind();
+        let (kind, providers) = (source.kind(), source.providers());
         let (orders, inbox) = channel_port_to("source", ORDERS);
         let status = SourceStatus {
             source: kind,
@@ -111,7 +113,7 @@ impl Runner {
             news_from: Instant::now(),
         };
         runtime.spawn(visits.run(inbox));
-        Self { source: kind, orders, status }
+        Self { source: kind, orders, providers, status }
     }
 
     pub(super) fn status(&self) -> SourceStatus {
@@ -314,7 +316,7 @@ async fn enter(
     }
 }
 
-const fn outcome_of(error: &SourceError) -> &'static str {
+pub(super) const fn outcome_of(error: &SourceError) -> &'static str {
     match error {
         SourceError::Unavailable(_) => "unavailable",
         SourceError::Refused(_) => "refused",

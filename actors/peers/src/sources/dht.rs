@@ -2,7 +2,7 @@
 
 use super::directory::DirectoryPorts;
 use super::table::{Table, TableOptions};
-use super::{OwnCard, PeerSource, Schedule, SourceError, entry};
+use super::{OwnCard, PeerSource, ProviderTable, Schedule, SourceError, entry};
 use futures::future::BoxFuture;
 use meshwork_proto::discovery::{FoundPeer, Source};
 use meshwork_proto::transport::Directory;
@@ -50,6 +50,10 @@ impl PeerSource for Dht {
         let each = entry::capabilities(own).into_iter().map(|name| capability_name(namespace, name));
         let names = each.chain([namespace.to_owned()]).collect();
         Box::pin(self.0.visit(names, own))
+    }
+
+    fn providers(&self) -> Option<ProviderTable> {
+        Some(self.0.providers())
     }
 
     fn withdraw<'a>(&'a mut self, _: &'a OwnCard) -> BoxFuture<'a, Result<(), SourceError>> {

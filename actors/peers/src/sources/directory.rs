@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 /// Entries that are made at the same time: each is many messages in a table.
 const AT_ONCE: usize = 4;
+/// How much earlier than its asker the transport ends a look-up.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The network's side of directories.
 #[derive(Debug, Clone)]
@@ -87,13 +89,16 @@ impl Entries {
         own: &PeerId,
         within: Duration,
     ) -> Result<Vec<FoundPeer>, SourceError> {
-        let deadline_ms = millis(within);
-        let request = LookUp { directory: self.directory.clone(), name: name.to_owned(), deadline_ms };
-        let answer = self.ports.look_up.ask(request, within).await;
-        let mut found = answer.map_err(no_answer)?.map_err(no_entry)?;
-        found.retain(|found| found.peer.as_ref() != Some(own));
-        found.truncate(MAX_FOUND);
-        Ok(found)
+        look_up(&self.ports.look_up, &self.directory, name, own, within).await
+    }
+
+    /// The network's side, for those who look up beside the visits.
+    pub(super) fn ports(&self) -> DirectoryPorts {
+        self.ports.clone()
+    }
+
+    pub(super) fn directory(&self) -> Directory {
+        self.directory.clone()
     }
 
     fn ask(
@@ -116,6 +121,24 @@ impl Entries {
             (name, ttl, answer)
         }
     }
+}
+
+/// Who is entered under a name in a directory, without this node itself.
+pub(super) async fn look_up(
+    port: &Port<LookUp>,
+    directory: &Directory,
+    name: &str,
+    own: &PeerId,
+    within: Duration,
+) -> Result<Vec<FoundPeer>, SourceError> {
+    // The transport gives what it has when its time is over: that must come before nobody waits any more.
+    let deadline_ms = millis(within.saturating_sub(GRACE.min(within / 10)));
+    let request = LookUp { directory: directory.clone(), name: name.to_owned(), deadline_ms };
+    let answer = port.ask(request, within).await;
+    let mut found = answer.map_err(no_answer)?.map_err(no_entry)?;
+    found.retain(|found| found.peer.as_ref() != Some(own));
+    found.truncate(MAX_FOUND);
+    Ok(found)
 }
 
 /// Enters this node and looks others up at the same time; an entry that fails is reported only if nothing was found

@@ -2,7 +2,7 @@
 //! that this node enters itself under names and looks one of them up.
 
 use super::directory::{self, DirectoryPorts, Entries};
-use super::{OwnCard, Schedule, SourceError};
+use super::{OwnCard, ProviderTable, Schedule, SourceError};
 use meshwork_kit::Backoff;
 use meshwork_proto::discovery::FoundPeer;
 use meshwork_proto::transport::Directory;
@@ -38,6 +38,12 @@ impl Table {
 
     pub(super) fn namespace(&self) -> &str {
         &self.options.namespace
+    }
+
+    /// Where it is looked up who has entered itself under a capability.
+    pub(super) fn providers(&self) -> ProviderTable {
+        let (ports, directory) = (self.entries.ports(), self.entries.directory());
+        ProviderTable::new(ports, directory, self.options.namespace.clone())
     }
 
     /// Entries under many names take several deadlines, and a table that is still filling up is tried again soon.

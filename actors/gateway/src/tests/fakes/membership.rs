@@ -7,9 +7,9 @@ use meshwork_proto::bootstrap::{
     PublicIp, PublicIpError, SkippedEntry,
 };
 use meshwork_proto::discovery::{
-    AddressView, Advertisement, CleanUp, CleanedUp, DiscoverNow, Exchanged, ForgetPeer, ListMembers,
-    MemberView, PeerExchange, PeerState, PeerTrust, RegisterError, RegisterPeer, Registered, Source,
-    SourceReport,
+    AddressView, Advertisement, CleanUp, CleanedUp, DiscoverNow, Exchanged, FindProviders, ForgetPeer,
+    ListMembers, MemberView, PeerExchange, PeerState, PeerTrust, Providers, RegisterError, RegisterPeer,
+    Registered, Source, SourceReport,
 };
 use meshwork_proto::transport::{
     OpenPairing, PairError, PairWith, PairedWith, PairingOffer, Reach, Reachability, RevokeError, RevokePeer,
@@ -48,6 +48,11 @@ pub(super) fn ports(state: &Arc<State>) -> MembershipPorts {
                 problem: Some("refuses: 401".into()),
             };
             vec![SourceReport { source: Source::Mdns, found: 2, new: 1, problem: None }, failed]
+        }),
+        providers: port(state, |state, find: FindProviders| async move {
+            state.log(format!("providers {} within {}", find.capability, find.within_ms));
+            let report = SourceReport { source: Source::Dht, found: 2, new: 1, problem: None };
+            vec![Providers { report, peers: vec![id(FOUND), id(SHUT_OUT)] }]
         }),
         clean_up: port(state, |state, clean_up: CleanUp| async move {
             state.log(format!("clean_up {:?} {}", clean_up.silent_ms, clean_up.dry_run));
@@ -169,7 +174,7 @@ fn book(list: &ListMembers) -> Vec<MemberView> {
         state: PeerState::Known,
         trust: PeerTrust::Unproven,
         addresses: vec![address("/ip4/198.51.100.9/tcp/4001", Source::Mdns, None)],
-        found_by: [Source::Mdns].into(),
+        found_by: [Source::Mdns, Source::Dht].into(),
         relayed: None,
         offers: None,
         rtt_us: None,
@@ -183,7 +188,11 @@ fn book(list: &ListMembers) -> Vec<MemberView> {
         ..found.clone()
     };
     let wanted = |view: &MemberView| {
+        let offered = |name: &String| {
+            view.offers.as_ref().is_some_and(|said| said.tools.contains(name) || said.labels.contains(name))
+        };
         list.state.is_none_or(|state| view.state == state)
+            && list.capability.as_ref().is_none_or(offered)
             && list.source.is_none_or(|source| view.found_by.contains(&source))
     };
     let most = if list.max_peers == 0 { usize::MAX } else { list.max_peers as usize };

@@ -1,11 +1,11 @@
 //! Sources: visited in time, and none of them can harm the others.
 
 use super::actor::{Scene, Script, Scripted};
-use super::bench::{A, B, peer};
-use crate::sources::{Mdns, MdnsOptions, SourceError};
+use super::bench::{A, B, ME, peer};
+use crate::sources::{Dht, DirectoryPorts, Mdns, MdnsOptions, SourceError};
 use meshwork_kit::testing::{self, probe};
-use meshwork_proto::discovery::{DiscoverNow, FoundPeer, ListMembers, SayGoodbye, Source};
-use meshwork_proto::transport::{ListNeighbours, Neighbours};
+use meshwork_proto::discovery::{DiscoverNow, FindProviders, FoundPeer, ListMembers, SayGoodbye, Source};
+use meshwork_proto::transport::{Directory, ListNeighbours, LookUp, LookUpError, Neighbours};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(600);
@@ -157,6 +157,58 @@ fn sources_are_asked_at_once_when_somebody_wants_it_and_each_reports() {
         let reports = scene.ports.discover.ask(discover(vec![Source::Dht]), LONG).await.unwrap();
         assert_eq!(reports.len(), 1);
         assert!(reports[0].problem.as_ref().unwrap().contains("not switched on"));
+    });
+}
+
+#[test]
+fn who_provides_a_tool_is_looked_up_in_the_table_and_entered_also_while_the_table_is_being_visited() {
+    testing::world(|world| async move {
+        let (look_up, mut transport) = probe::<LookUp>(8);
+        let (enter, entries) = probe(64);
+        entries.reply_with(|_| Ok(()));
+        let table = Box::new(Dht::new(Dht::usual(), DirectoryPorts { look_up, enter }));
+        let (files, _) = Scripted::new(Source::FileRegistry, Script::Gives(found(A)));
+        let scene = Scene::with(&world, Scene::store(), |_| {}, vec![files, table]);
+        world.advance(Duration::from_secs(1)).await;
+        let (visit, held) = transport.next().await;
+        assert_eq!(visit.name, "meshwork");
+        let ask = |capability: &str| {
+            let (port, capability) = (scene.ports.providers.clone(), capability.to_owned());
+            tokio::task::spawn_local(async move {
+                port.ask(FindProviders { capability, within_ms: 4_000 }, LONG).await.unwrap()
+            })
+        };
+        let asked = ask("ocr");
+        let (look, reply) = transport.next().await;
+        assert_eq!((look.name.as_str(), look.deadline_ms), ("meshwork/ocr", 3_600));
+        assert_eq!(look.directory, Directory::Dht);
+        let mut named = found(B);
+        // The node itself is among those who provide it.
+        named.extend(found(ME));
+        reply.send(Ok(named));
+        let provided = asked.await.unwrap();
+        assert_eq!((provided.len(), provided[0].peers.as_slice()), (1, &[peer(B)][..]));
+        let report = &provided[0].report;
+        assert_eq!((report.source, report.found, report.new, &report.problem), (Source::Dht, 1, 1, &None));
+        let members = scene.members().await;
+        let entered = members.iter().find(|member| member.peer == peer(B)).unwrap();
+        assert_eq!(entered.found_by, [Source::Dht].into());
+        let asked = ask("nobody-has-this");
+        transport.next().await.1.send(Err(LookUpError::Timeout(4_000)));
+        let failed = asked.await.unwrap().remove(0);
+        assert!(failed.report.problem.unwrap().contains("did not answer within 4000 ms"));
+        assert!(failed.peers.is_empty());
+        drop(held);
+    });
+}
+
+#[test]
+fn where_no_table_is_switched_on_nobody_is_asked_who_provides_what() {
+    testing::world(|world| async move {
+        let (files, _) = Scripted::new(Source::FileRegistry, Script::Gives(found(A)));
+        let scene = Scene::with(&world, Scene::store(), |_| {}, vec![files]);
+        let find = FindProviders { capability: "ocr".into(), within_ms: 1_000 };
+        assert_eq!(scene.ports.providers.ask(find, LONG).await.unwrap(), []);
     });
 }
 
