@@ -4,6 +4,7 @@
 //! another is seen in it.
 
 mod contacts;
+mod forgetting;
 mod github;
 mod goodbye;
 mod hostile;

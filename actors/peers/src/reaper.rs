@@ -1,8 +1,8 @@
 //! The reaper actor: forgets peers that nothing has confirmed for their time to live.
 //!
 //! It only keeps the time: who is overdue the book itself knows, and it never forgets a peer that is connected. Between two
-//! passes lies at most one interval, so a peer that is gone is forgotten after its time to live and one interval. A
-//! time to live of zero forgets nobody. It owns nothing durable.
+//! passes lies at most one interval, or the shortest time to live if that is less, so a peer that is gone is forgotten after
+//! its time to live and one interval. A time to live of zero forgets nobody. It owns nothing durable.
 
 mod actor;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Settings of the reaper.
 #[derive(Debug, Clone)]
 pub struct ReaperOptions {
-    /// Between two passes. Default 60 s.
+    /// Between two passes, at most. Default 60 s.
     pub interval: Duration,
     /// Times to live, by who found a peer. Default 1800 s for all.
     pub ttl: Lifetimes,

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// However short times to live are, it is not looked more often.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a pass may take.
 const PASS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -40,7 +42,7 @@ impl ReaperSeed {
         let counts = Arc::new(Counts::default());
         let order = CleanUp { silent_ms: None, ttl_ms: in_millis(&options), dry_run: false };
         self.0.start(sup, move || Reaper {
-            interval: options.interval,
+            interval: interval(&options),
             order: order.clone(),
             deps: deps.clone(),
             counts: Arc::clone(&counts),
@@ -49,6 +51,13 @@ impl ReaperSeed {
             under_way: false,
         })
     }
+}
+
+/// Between two passes: a short time to live would be pointless if who is gone were kept for the usual minute beside it.
+fn interval(options: &ReaperOptions) -> Duration {
+    let shortest = Source::ALL.iter().filter_map(|source| options.ttl.of(*source)).min();
+    let shortest = shortest.map_or(options.interval, |ttl| ttl.max(SHORTEST_INTERVAL));
+    options.interval.min(shortest)
 }
 
 /// Every source by name: what is not named has discovery's own time to live.

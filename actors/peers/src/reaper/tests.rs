@@ -52,6 +52,27 @@ fn a_pass_without_an_answer_is_told_and_followed_by_another_one() {
     });
 }
 
+#[test]
+fn short_times_to_live_are_looked_after_more_often_and_not_without_end() {
+    for (ttl_ms, every_ms) in [(2_000, 2_000), (10, 1_000), (0, 60_000)] {
+        testing::world(|world| async move {
+            let (clean_up, mut asked) = probe::<CleanUp>(4);
+            let default = Duration::from_millis(ttl_ms);
+            let options = ReaperOptions {
+                ttl: Lifetimes { default, ..Lifetimes::default() },
+                ..ReaperOptions::default()
+            };
+            prepare().start(world.supervision(), options, ReaperDeps { clean_up });
+            for _ in 0..3 {
+                asked.expect_silence(Duration::from_millis(every_ms - 1)).await;
+                let began = world.clock().now();
+                asked.next().await.1.send(CleanedUp::default());
+                assert!(world.clock().now().since(began) <= Duration::from_millis(2));
+            }
+        });
+    }
+}
+
 async fn settle(world: &World) {
     world.advance(Duration::from_millis(300)).await;
 }
