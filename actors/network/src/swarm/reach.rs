@@ -73,6 +73,8 @@ pub(super) struct ReachState {
     neighbours: Neighbours,
     /// Multicast DNS was flooded and is off until then.
     deaf_until: Option<UnixMillis>,
+    /// Neighbours had to be displaced: what multicast DNS says is listened to anew then.
+    listen_anew: Option<UnixMillis>,
     speaks: BTreeMap<PeerId, Speaks>,
 }
 
@@ -89,6 +91,7 @@ impl ReachState {
             entries_swept: UnixMillis(0),
             neighbours: Neighbours::default(),
             deaf_until: None,
+            listen_anew: None,
             speaks: BTreeMap::new(),
         }
     }

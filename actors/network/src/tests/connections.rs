@@ -4,7 +4,7 @@ use super::world::{Node, eventually, member, pair, quic, quick, tcp};
 use crate::NetworkOptions;
 use crate::NodeIdentity;
 use meshwork_proto::executor::WorkSource;
-use meshwork_proto::transport::{CallError, PeerTarget};
+use meshwork_proto::transport::{AddressFailure, CallError, ConnectPeer, PeerTarget};
 use meshwork_proto::wire::{ListNodeTools, MeshRequest};
 use meshwork_proto::{Coded, ErrorCode};
 use std::sync::atomic::Ordering;
@@ -35,6 +35,58 @@ async fn what_cannot_be_reached_is_said_in_time() {
         "{error}"
     );
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+/// What the transport itself gives a connection to be set up.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_takes_connections_and_shakes_no_hands_fails_once_and_holds_up_nobody_else() {
+    let node = Node::start(member(), quick()).await;
+    // One never looks at who comes (the kernel takes the connection), the other takes it and says nothing.
+    let never = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = |at: std::net::SocketAddr| format!("/ip4/127.0.0.1/tcp/{}", at.port());
+    let addresses = [place(never.local_addr().unwrap()), place(silent.local_addr().unwrap())];
+    let taken = tokio::spawn(async move { silent.accept().await.unwrap() });
+    let connect = |addresses: &[String]| {
+        let peer = Some(NodeIdentity::generate().peer_id());
+        let request = ConnectPeer { peer, addresses: addresses.to_vec(), deadline_ms: 18_000 };
+        node.ports.connect.ask(request, Duration::from_secs(20))
+    };
+    let began = Instant::now();
+    let (stuck, others) = tokio::join!(connect(&addresses), async {
+        let mut servers = Vec::new();
+        for _ in 0..5 {
+            let server = Node::start(member(), tcp()).await;
+            assert_eq!(node.dial(&server.address(), 10_000).await.unwrap(), server.id());
+            node.greet(&server.id()).await.unwrap();
+            servers.push(server);
+        }
+        (servers, began.elapsed())
+    });
+    assert!(others.1 < CONNECT_WITHIN, "others waited for it: {:?}", others.1);
+    let error = stuck.unwrap().unwrap_err();
+    let mut failed: Vec<_> = error.failed.iter().map(|(address, _)| address.clone()).collect();
+    failed.sort();
+    let mut expected = addresses.to_vec();
+    expected.sort();
+    assert_eq!(failed, expected, "each once: {error:?}");
+    assert!(
+        error.failed.iter().all(|(_, failure)| matches!(failure, AddressFailure::Unreachable(_))),
+        "{error:?}"
+    );
+    let dials = &node.network.core().metrics.dials;
+    assert_eq!(
+        (dials.with_label_values(&["failed"]).get(), dials.with_label_values(&["connected"]).get()),
+        (1, 5)
+    );
+    eventually("nothing is left of it", || (node.network.status().borrow().dialling == 0).then_some(()))
+        .await;
+    drop(taken);
+    for server in &others.0 {
+        node.greet(&server.id()).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -158,6 +158,36 @@ async fn a_place_that_is_lost_with_its_relay_is_taken_again_when_the_relay_is_ba
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_gives_no_more_places_than_it_has_and_the_next_node_gets_the_first_that_is_free() {
+    let limits = RelayLimits { reservations: 1, ..RelayLimits::default() };
+    let relay = start(ReachOptions { relay_server: Some(limits), ..ReachOptions::default() }, tcp()).await;
+    let first = start(behind(&[&relay]), quick()).await;
+    let address = circuit(&first, &relay).await;
+    let second = start(behind(&[&relay]), quick()).await;
+    let outcomes = &second.network.core().metrics.reach.reservations;
+    eventually("the second is refused, and asks again", || {
+        (outcomes.with_label_values(&["refused"]).get() >= 2).then_some(())
+    })
+    .await;
+    let relaying = &relay.network.core().metrics.reach.relaying;
+    eventually("the relay has counted that", || {
+        (relaying.with_label_values(&["reservation_denied"]).get() >= 2).then_some(())
+    })
+    .await;
+    assert_eq!(second.network.addresses(), Vec::<String>::new());
+    let mut caller = caller().await;
+    assert_eq!(caller.dial(&address, 10_000).await.unwrap(), first.id(), "the first one's place is its own");
+    caller.until_up(&first.id()).await;
+    first.stop().await;
+    let address = circuit(&second, &relay).await;
+    assert_eq!(caller.dial(&address, 10_000).await.unwrap(), second.id());
+    eventually("the relay has counted both places", || {
+        (relaying.with_label_values(&["reserved"]).get() == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_behind_a_relay_connect_directly_where_they_can() {
     let relay = start(relay(), tcp()).await;
     let punching = |reach: ReachOptions| ReachOptions { hole_punching: true, ..reach };

@@ -1,5 +1,7 @@
 //! Peers that multicast DNS hears on the local networks, as they are shown to who asks. Anybody on the network can invent
-//! any number of peers: only so many are kept.
+//! any number of peers, and say that they stay for years: only so many are kept, and who was heard last displaces who has
+//! not been heard for the longest time. Whom a burst has displaced is heard again when listening begins anew
+//! ([`Neighbours::take_crowded`] says that it should).
 
 use super::super::book;
 use crate::address;
@@ -11,10 +13,22 @@ use std::collections::BTreeMap;
 /// Neighbours that are kept.
 const MAX_NEIGHBOURS: usize = 512;
 
+/// Where a neighbour is, and its place in the order of being heard.
+#[derive(Debug, Default)]
+struct Heard {
+    addresses: Vec<Multiaddr>,
+    turn: u64,
+}
+
 /// The neighbours.
 #[derive(Debug)]
 pub(crate) struct Neighbours {
-    peers: BTreeMap<PeerId, Vec<Multiaddr>>,
+    peers: BTreeMap<PeerId, Heard>,
+    /// Who was heard in which turn last; the one with the lowest number goes first.
+    turns: BTreeMap<u64, PeerId>,
+    next_turn: u64,
+    /// Somebody was displaced.
+    crowded: bool,
     /// How often somebody new, or somebody at a new address, was heard.
     news: u64,
     changed: bool,
@@ -23,32 +37,48 @@ pub(crate) struct Neighbours {
 impl Default for Neighbours {
     /// Nobody, and that was not shown yet.
     fn default() -> Self {
-        Self { peers: BTreeMap::new(), news: 0, changed: true }
+        let (peers, turns) = (BTreeMap::new(), BTreeMap::new());
+        Self { peers, turns, next_turn: 0, crowded: false, news: 0, changed: true }
     }
 }
 
 impl Neighbours {
-    /// A peer was heard; false when there is no room for it.
-    pub(crate) fn heard(&mut self, peer: PeerId, address: &Multiaddr) -> bool {
-        if self.peers.len() >= MAX_NEIGHBOURS && !self.peers.contains_key(&peer) {
-            return false;
-        }
-        let addresses = self.peers.entry(peer).or_default();
-        let before = addresses.len();
-        book::add(addresses, address);
-        if addresses.len() > before {
+    /// A peer was heard. Gives who had to go for it.
+    pub(crate) fn heard(&mut self, peer: PeerId, address: &Multiaddr) -> Option<PeerId> {
+        let displaced = if self.peers.len() >= MAX_NEIGHBOURS && !self.peers.contains_key(&peer) {
+            self.displace()
+        } else {
+            None
+        };
+        let heard = self.peers.entry(peer).or_default();
+        let before = heard.addresses.len();
+        book::add(&mut heard.addresses, address);
+        if heard.addresses.len() > before {
             self.news = self.news.saturating_add(1);
             self.changed = true;
         }
-        true
+        self.turns.remove(&heard.turn);
+        self.next_turn += 1;
+        heard.turn = self.next_turn;
+        self.turns.insert(heard.turn, peer);
+        displaced
+    }
+
+    /// Whoever has not been heard for the longest time goes.
+    fn displace(&mut self) -> Option<PeerId> {
+        let (_, oldest) = self.turns.pop_first()?;
+        self.peers.remove(&oldest);
+        self.crowded = true;
+        Some(oldest)
     }
 
     /// It is no longer heard at an address.
     pub(crate) fn gone(&mut self, peer: &PeerId, address: &Multiaddr) {
         let bare = address::split(address.clone()).address;
-        if let Some(addresses) = self.peers.get_mut(peer) {
-            addresses.retain(|known| *known != bare);
-            if addresses.is_empty() {
+        if let Some(heard) = self.peers.get_mut(peer) {
+            heard.addresses.retain(|known| *known != bare);
+            if heard.addresses.is_empty() {
+                self.turns.remove(&heard.turn);
                 self.peers.remove(peer);
             }
             self.changed = true;
@@ -58,7 +88,13 @@ impl Neighbours {
     /// Nobody is heard any more.
     pub(crate) fn clear(&mut self) {
         self.peers.clear();
+        self.turns.clear();
         self.changed = true;
+    }
+
+    /// Whether anybody was displaced since the last call: who is still there may be missing.
+    pub(crate) fn take_crowded(&mut self) -> bool {
+        std::mem::take(&mut self.crowded)
     }
 
     /// Whether anything has changed since the last call.
@@ -68,9 +104,9 @@ impl Neighbours {
 
     /// All of them.
     pub(crate) fn list(&self) -> transport::Neighbours {
-        let found = self.peers.iter().map(|(peer, addresses)| FoundPeer {
+        let found = self.peers.iter().map(|(peer, heard)| FoundPeer {
             peer: Some(address::peer_of(peer)),
-            addresses: addresses.iter().map(ToString::to_string).collect(),
+            addresses: heard.addresses.iter().map(ToString::to_string).collect(),
         });
         transport::Neighbours { news: self.news, found: found.collect() }
     }
@@ -88,15 +124,42 @@ mod tests {
         format!("/ip4/192.0.2.7/tcp/{port}").parse().unwrap()
     }
 
+    fn knows(neighbours: &Neighbours, peer: &PeerId) -> bool {
+        neighbours.peers.contains_key(peer)
+    }
+
     #[test]
-    fn a_storm_of_invented_peers_is_kept_small() {
+    fn a_storm_of_invented_peers_is_kept_small_and_who_comes_after_it_is_heard() {
         let mut neighbours = Neighbours::default();
-        let kept = (0..10_000).filter(|n| neighbours.heard(PeerId::random(), &address(*n + 1))).count();
-        assert_eq!((kept, neighbours.len()), (MAX_NEIGHBOURS, MAX_NEIGHBOURS));
-        let shown = neighbours.list();
-        assert_eq!((shown.found.len(), shown.news), (MAX_NEIGHBOURS, 512), "those dropped are no news");
+        let displaced = (1..=10_000).filter_map(|n| neighbours.heard(PeerId::random(), &address(n))).count();
+        assert_eq!((displaced, neighbours.len()), (10_000 - MAX_NEIGHBOURS, MAX_NEIGHBOURS));
+        assert_eq!(neighbours.list().found.len(), MAX_NEIGHBOURS);
+        let (newcomer, news) = (PeerId::random(), neighbours.list().news);
+        assert!(neighbours.heard(newcomer, &address(1)).is_some());
+        assert!(knows(&neighbours, &newcomer) && neighbours.list().news > news);
+        assert!(neighbours.take_crowded() && !neighbours.take_crowded());
         neighbours.clear();
         assert!(neighbours.take_changed() && neighbours.list().found.is_empty());
+        assert_eq!(neighbours.heard(newcomer, &address(1)), None, "there is room again");
+        assert!(!neighbours.take_crowded());
+    }
+
+    #[test]
+    fn who_has_not_been_heard_for_the_longest_time_goes_first() {
+        let mut neighbours = Neighbours::default();
+        let many: Vec<PeerId> = (0..MAX_NEIGHBOURS).map(|_| PeerId::random()).collect();
+        for peer in &many {
+            neighbours.heard(*peer, &address(1));
+        }
+        // The first one speaks again, at the same place or at another.
+        neighbours.heard(many[0], &address(1));
+        neighbours.heard(many[1], &address(2));
+        neighbours.gone(&many[3], &address(1));
+        assert_eq!(neighbours.heard(PeerId::random(), &address(1)), None, "in the place of who went");
+        assert_eq!(neighbours.heard(PeerId::random(), &address(1)), Some(many[2]));
+        assert_eq!(neighbours.heard(PeerId::random(), &address(1)), Some(many[4]));
+        assert!(knows(&neighbours, &many[0]) && knows(&neighbours, &many[1]));
+        assert_eq!(neighbours.turns.len(), neighbours.len());
     }
 
     #[test]

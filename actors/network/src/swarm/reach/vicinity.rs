@@ -1,6 +1,7 @@
 //! Multicast DNS: whom this node hears on the local networks is shown to who asks, on a watch. libp2p remembers everything
 //! that anybody says there, for as long as they like; when that becomes too much it is thrown away, and nothing is listened
-//! to for a while.
+//! to for a while. When it is too much only for the neighbours that are shown, it is listened anew after some minutes:
+//! whoever is really there answers again, and what was invented in a burst does not.
 
 use super::{Driver, behaviours};
 use crate::address;
@@ -14,6 +15,8 @@ use std::time::Duration;
 const MAX_HEARD: usize = 4096;
 /// How long nothing is listened to after that.
 const DEAF_FOR: Duration = Duration::from_secs(60);
+/// How long after neighbours had to be displaced it is listened anew.
+const ANEW_AFTER: Duration = Duration::from_secs(5 * 60);
 
 impl Driver {
     pub(super) fn on_multicast(&mut self, event: mdns::Event) {
@@ -23,7 +26,7 @@ impl Driver {
                 metrics.mdns_heard.inc_by(u64::try_from(heard.len()).unwrap_or(u64::MAX));
                 for (peer, address) in heard {
                     if let Some(address) = address::of_peer(&address, &peer)
-                        && !self.reach.neighbours.heard(peer, &address)
+                        && self.reach.neighbours.heard(peer, &address).is_some()
                     {
                         metrics.mdns_dropped.inc();
                     }
@@ -73,10 +76,18 @@ impl Driver {
         if let Some(until) = self.reach.deaf_until {
             if now >= until {
                 self.reach.deaf_until = None;
-                self.reach.neighbours.clear();
-                self.listen_to_multicast();
+                self.begin_to_listen();
             }
             return;
+        }
+        if self.reach.neighbours.take_crowded() && self.reach.listen_anew.is_none() {
+            tracing::warn!(
+                "more peers are announced by multicast DNS than are kept: listened to anew in {ANEW_AFTER:?}"
+            );
+            self.reach.listen_anew = Some(now.after(ANEW_AFTER));
+        }
+        if self.reach.listen_anew.is_some_and(|then| now >= then) {
+            self.begin_to_listen();
         }
         let heard =
             self.swarm.behaviour().reach.mdns.as_ref().map_or(0, |mdns| mdns.discovered_nodes().len());
@@ -90,7 +101,10 @@ impl Driver {
         }
     }
 
-    fn listen_to_multicast(&mut self) {
+    /// Forgets what was heard, and listens as at the start.
+    fn begin_to_listen(&mut self) {
+        self.reach.listen_anew = None;
+        self.reach.neighbours.clear();
         let interval = self.core.options.reach.mdns_interval;
         let mut fresh = behaviours::multicast(self.core.identity.libp2p_id(), interval);
         if let Some(mdns) = &mut fresh {
