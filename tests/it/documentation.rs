@@ -1,5 +1,8 @@
-//! The documentation says what the program does: lists in it are compared with the real ones.
+//! The documentation says what the program does: lists in it are compared with the real ones, and configurations in it
+//! are loaded.
 
+use crate::readme::blocks;
+use crate::support::{config, run_cli};
 use meshwork_proto::ErrorCode;
 use std::collections::BTreeSet;
 
@@ -21,4 +24,21 @@ fn every_error_code_is_documented_with_whether_to_try_again() {
     let real: BTreeSet<(String, bool)> =
         ErrorCode::ALL.iter().map(|code| (code.as_str().to_owned(), code.is_transient())).collect();
     assert_eq!(documented, real);
+}
+
+/// What stands where a person puts the id of a node of theirs.
+const SOME_ID: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_configuration_of_the_page_on_membership_can_be_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = read("docs/membership.md");
+    let examples = blocks(&text, "yaml");
+    assert!(examples.len() >= 7, "the page shows {} configurations", examples.len());
+    for (n, lines) in examples.iter().enumerate() {
+        let example = lines.join("\n").replace("12D3KooW...", SOME_ID);
+        let file = config(dir.path(), &format!("example-{n}.yaml"), &example);
+        let (code, out, err) = run_cli(&["config", "check", &file]).await;
+        assert_eq!(code, 0, "{example}\n{out}{err}");
+    }
 }

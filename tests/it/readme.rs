@@ -12,8 +12,8 @@ struct Step {
     shown: Vec<String>,
 }
 
-/// The blocks of one language, in order.
-fn blocks<'a>(readme: &'a str, language: &str) -> Vec<Vec<&'a str>> {
+/// The blocks of one language in a text, in order.
+pub(crate) fn blocks<'a>(readme: &'a str, language: &str) -> Vec<Vec<&'a str>> {
     let mut found = Vec::new();
     let mut open: Option<Vec<&str>> = None;
     for line in readme.lines() {
