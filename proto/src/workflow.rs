@@ -224,7 +224,8 @@ pub struct DescribeTools {
 }
 
 impl Request for DescribeTools {
-    /// What is known of those that somebody serves now.
+    /// What is known of those that somebody serves now; when some are not served, the names of other tools as well, with
+    /// nothing about them.
     type Reply = Result<BTreeMap<String, ToolShape>, MeshError>;
     const NAME: &'static str = "describe_tools";
 }

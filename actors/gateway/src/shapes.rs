@@ -35,6 +35,8 @@ const MOST_ASKED: usize = 32;
 const ASKED_AT_ONCE: usize = 8;
 /// Peers that are tried for the schema of one tool.
 const TRIES: usize = 2;
+/// Names of tools that are told beside those that were asked for.
+const MOST_OTHERS: usize = 4096;
 /// Questions that are answered at the same time; more are refused.
 const QUESTIONS_AT_ONCE: usize = 1024;
 
@@ -78,7 +80,7 @@ impl Shapes {
         }
     }
 
-    /// What is known of those tools that somebody serves now.
+    /// What is known of those tools that somebody serves now; the names of others as well when some are not served.
     pub(crate) async fn of(
         &self,
         names: &BTreeSet<String>,
@@ -92,6 +94,9 @@ impl Shapes {
         let mut shapes: BTreeMap<String, ToolShape> =
             names.iter().filter_map(|name| Some((name.clone(), known.shape(name, &self.local)?))).collect();
         self.complete(&known, &mut shapes).await;
+        if shapes.len() < names.len() {
+            known.name_others(&mut shapes);
+        }
         Ok(shapes)
     }
 
@@ -219,6 +224,13 @@ impl Known {
             output_schema: own.and_then(|info| info.output_schema.clone()),
             peers,
         })
+    }
+
+    /// Adds the names of other tools, for who has asked for one that nobody serves may have meant one of them.
+    fn name_others(&self, shapes: &mut BTreeMap<String, ToolShape>) {
+        for name in self.own.keys().chain(self.offered.keys()).take(MOST_OTHERS) {
+            shapes.entry(name.clone()).or_default();
+        }
     }
 
     /// Peers that have a tool, the nearest first.

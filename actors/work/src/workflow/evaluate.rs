@@ -103,7 +103,7 @@ pub(crate) fn evaluate(
         return Ok(Evaluated::Skip);
     }
     match (&prepare.wanted, &step.action) {
-        (Wanted::Items, _) => items(step, &scope, budget, prepare.room),
+        (Wanted::Items, _) => items(step, &scope, budget, prepare),
         (Wanted::Undo, _) => match &step.compensate {
             Some(task) => task_input(&prepare.workflow, task, documents, &scope, budget),
             None => Err(failed(ErrorCode::Internal, "the step has no compensation")),
@@ -136,7 +136,12 @@ fn item<'a>(prepare: &Prepare, documents: &'a Documents) -> Option<(&'a Value, u
     Some((item, index))
 }
 
-fn items(step: &Step, scope: &Scope<'_>, budget: &mut Budget, room: u64) -> Result<Evaluated, Trouble> {
+fn items(
+    step: &Step,
+    scope: &Scope<'_>,
+    budget: &mut Budget,
+    prepare: &Prepare,
+) -> Result<Evaluated, Trouble> {
     let Some(for_each) = &step.for_each else {
         return Err(failed(ErrorCode::Internal, "the step has no for_each"));
     };
@@ -146,10 +151,13 @@ fn items(step: &Step, scope: &Scope<'_>, budget: &mut Budget, room: u64) -> Resu
         return Err(failed(ErrorCode::Expression, format!("for_each gives {found}: expected a list")));
     };
     let count = list.len() as u64;
-    match u32::try_from(count).ok().filter(|_| count <= room) {
+    match u32::try_from(count).ok().filter(|_| count <= prepare.room) {
         Some(count) => canonical(&value).map(|(bytes, _)| Evaluated::Items(count, bytes)),
         None => {
-            let message = format!("for_each gives {count} items: the run may have {room} more");
+            let Prepare { room, max_items, .. } = prepare;
+            let message = format!(
+                "for_each gives {count} items: a run may have {max_items} (workflows.max_items), this one {room} more"
+            );
             Err(failed(ErrorCode::TooLarge, message))
         }
     }

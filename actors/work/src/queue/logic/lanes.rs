@@ -29,8 +29,13 @@ impl ClassSpec {
     /// Whether the worker's labels and peer are right.
     pub(crate) fn admits(&self, offer: &Offer, peer: Option<&PeerId>) -> bool {
         let right_peer = self.targets.is_empty() || peer.is_some_and(|peer| self.targets.contains(peer));
-        right_peer && self.labels.is_subset(&offer.labels)
+        right_peer && self.labels.iter().all(|label| has(offer, label))
     }
+}
+
+/// Whether a worker can do what a label stands for: it has the label, or serves a tool of this name.
+pub(crate) fn has(offer: &Offer, label: &str) -> bool {
+    offer.labels.contains(label) || offer.tools.contains_key(label)
 }
 
 /// Number of a class.

@@ -120,7 +120,7 @@ impl QueueState {
         let lacking: Vec<_> = class
             .labels
             .iter()
-            .filter(|label| !serving.iter().any(|seen| seen.offer.labels.contains(*label)))
+            .filter(|label| !serving.iter().any(|seen| super::lanes::has(&seen.offer, label)))
             .cloned()
             .collect();
         let labels = if lacking.is_empty() { class.labels.iter().cloned().collect() } else { lacking };

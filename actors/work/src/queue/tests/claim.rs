@@ -41,6 +41,17 @@ fn the_highest_priority_comes_first_and_then_what_was_submitted_first() {
 }
 
 #[test]
+fn a_label_also_stands_for_a_tool_that_the_worker_serves() {
+    let mut bench = Bench::new();
+    let mut spec = task("echo");
+    spec.labels = labels(&["resize"]);
+    let id = bench.submit(spec);
+    assert!(bench.claim("plain", &["echo"], 1).is_empty());
+    let granted = bench.claim("able", &["echo", "resize"], 1);
+    assert_eq!(granted.iter().map(|grant| grant.id).collect::<Vec<_>>(), [id]);
+}
+
+#[test]
 fn a_worker_gets_only_what_it_offers_has_labels_for_and_may_claim() {
     let mut bench = Bench::new();
     let plain = bench.submit(task("echo"));

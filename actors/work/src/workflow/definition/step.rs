@@ -30,7 +30,12 @@ pub(super) struct Surroundings<'s, 'd, 'o> {
 pub(super) fn check_id(id: &str) -> Result<(), String> {
     let plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let starts = id.bytes().next().is_some_and(|first| !first.is_ascii_digit());
-    if plain && starts && id.len() <= MAX_ID && !RESERVED.contains(&id) {
+    if RESERVED.contains(&id) {
+        return Err(format!(
+            "{id:?} is a word of the expressions: expected a name that has no meaning there"
+        ));
+    }
+    if plain && starts && id.len() <= MAX_ID {
         return Ok(());
     }
     Err(format!(

@@ -164,6 +164,8 @@ pub(crate) struct Prepare {
     pub created: UnixMillis,
     /// How many items the run may have beyond those it has.
     pub room: u64,
+    /// How many it may have at all.
+    pub max_items: u32,
 }
 
 /// What an evaluation gave.

@@ -45,6 +45,7 @@ impl Coordinator {
             items: list.flatten().map(|list| self.at_hand(id, list)),
             created: run.created,
             room,
+            max_items: self.options.max_items,
         };
         turn.out.push(Effect::Prepare(Box::new(prepare)));
     }

@@ -16,13 +16,13 @@
 //!   the run at the earlier attempt, and refuse now for whatever reason comes before it looks.
 //! * *B says no in a way that says that it never had it* ([`is_final`]): it found fault with the history, which it does only
 //!   after it looked for the run and did not find it under this epoch or a higher one. Runs that moved on or ended are found
-//!   as long as they are kept, and are not pruned while somebody asks to take them over. An earlier attempt that is
-//!   still under way to B cannot come later and be taken: B remembers such a no for as long as requests live ([`Refusals`]),
-//!   and when B starts anew they have died with their connections.
+//!   as long as they are kept, and are not pruned while somebody asks to take them over.
 //! * *A person takes the run back* although B may have it. That is the only way to two coordinators, and is said so. The epoch
 //!   is then raised by so much that when one gives the run to the other, what was done there under lower epochs is void.
 //!
 //! After any no, A goes on under an epoch above the one that was offered, so that the offer is void.
+//! A copy of the request that is still under way to B cannot come later and be taken: B remembers every no for as long as
+//! requests live ([`Refusals`]), and when B starts anew they have died with their connections.
 //!
 //! The bound of this is what B keeps: a giver that is away for longer than B keeps runs that moved on (`retention_s`,
 //! `max_finished`), and asks again then, is believed.
@@ -142,6 +142,11 @@ impl Coordinator {
         let here = self.runs.get(&id);
         if let Some(live) = here {
             let (run, named) = (&live.run, live.run.names_coordinator(from));
+            if !named && run.epoch < what.epoch && run.moving.as_ref().is_some_and(|moving| moving.sent) {
+                // Whoever took it from here, unheard, may have given it on to who asks now.
+                let problem = format!("workflow run {id} is being handed over from here: ask again");
+                return Err(WorkflowError::Unavailable(problem));
+            }
             if !named && (run.epoch >= what.epoch || !matches!(run.phase, Phase::Moved(_))) {
                 let problem =
                     format!("workflow run {id} is known here: peer {from} has never coordinated it");
@@ -176,7 +181,7 @@ impl Coordinator {
 
     pub(super) fn refuse_incoming(&mut self, turn: &mut Turn<'_>, id: RunId, error: &WorkflowError) {
         let Some(Receiving { epoch, tickets, waiting, .. }) = self.incoming.remove(&id) else { return };
-        if is_final(error.code()) {
+        if !error.code().is_transient() {
             self.refusals.add(turn.now, id, epoch, error);
         }
         for ticket in tickets {

@@ -236,6 +236,16 @@ proptest! {
     }
 }
 
+/// A no that A heard was given before B knew the run; a copy of the same request came when it did.
+#[test]
+fn a_request_that_was_refused_is_not_granted_when_a_copy_of_it_comes_later() {
+    let mut mesh = Mesh::new(14_393_916_701_986_999_409);
+    for _ in 0..120 {
+        mesh.step();
+    }
+    mesh.calm_down();
+}
+
 #[test]
 fn runs_wander_enough_to_be_worth_looking_at() {
     let (mut asked, mut taken) = (0, 0);

@@ -133,7 +133,7 @@ fn ids_are_names_that_expressions_can_use_and_stand_once() {
     assert_told(&problems, &["steps[0].id: is missing: every step has an id"]);
     assert_told(&problems, &["steps[1].id: \"a-b\" is no name: expected a letter or _"]);
     assert_told(&problems, &["step x: id: is used twice, by steps number 3 and 4"]);
-    assert_told(&problems, &["steps[4].id: \"in\" is no name"]);
+    assert_told(&problems, &["steps[4].id: \"in\" is a word of the expressions"]);
     assert_told(&problems, &["steps[5].id: invalid type: integer `5`, expected a string"]);
     assert_told(&problems, &["steps[6].id: \"\" is no name"]);
 }
