@@ -413,6 +413,16 @@ pub struct WorkerView {
 pub struct StartDraining;
 queue_op!(StartDraining => u64, "start_draining");
 
+/// The coordinator of workflows has asked again after every step that was under way when the node ended (tell, after its
+/// start): finished tasks may be forgotten from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepsKnown;
+
+impl Request for StepsKnown {
+    type Reply = ();
+    const NAME: &'static str = "steps_known";
+}
+
 /// A worker's connection is gone (tell, from transport): its leases are freed after the grace time.
 #[derive(Debug, Clone)]
 pub struct WorkerPeerLost(pub PeerId);

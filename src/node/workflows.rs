@@ -26,6 +26,7 @@ pub(super) fn start_coordinator(ground: &Ground, ports: &Ports, seed: WorkflowSe
         fetch: network.fetch.clone(),
         submit_step: queue.submit_step.clone(),
         watch: queue.watch.clone(),
+        steps_known: queue.steps_known.clone(),
         cancel: queue.cancel.clone(),
         get_task: queue.get.clone(),
         call_peer: network.call.clone(),

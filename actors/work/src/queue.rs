@@ -43,8 +43,8 @@ use meshwork_kit::{ActorRef, Clock, Mailbox, Port, Supervision, mailbox};
 use meshwork_proto::PeerId;
 use meshwork_proto::executor::StopTask;
 use meshwork_proto::queue::{
-    By, Cancel, Claim, Finish, GetTask, List, Renew, Resubmit, StartDraining, Stats, Submit, SubmitStep,
-    Update, WatchTask, WorkerPeerBack, WorkerPeerLost,
+    By, Cancel, Claim, Finish, GetTask, List, Renew, Resubmit, StartDraining, Stats, StepsKnown, Submit,
+    SubmitStep, Update, WatchTask, WorkerPeerBack, WorkerPeerLost,
 };
 use meshwork_proto::store::{Commit, ReadKey, ReadKeys, Scan};
 use meshwork_proto::transport::CallPeer;
@@ -67,6 +67,8 @@ pub struct QueuePorts {
     pub submit_step: Port<By<SubmitStep>>,
     /// Tell this node's coordinator of a task's end.
     pub watch: Port<By<WatchTask>>,
+    /// The coordinator knows of all its steps: finished tasks may be forgotten.
+    pub steps_known: Port<StepsKnown>,
     /// Give work, or wait for it.
     pub claim: Port<By<Claim>>,
     /// Renew leases.
@@ -139,6 +141,7 @@ pub fn prepare(options: QueueOptions) -> Result<(QueuePorts, QueueSeed), OptionE
         submit: mailbox.port_in_flight(WRITES),
         submit_step: mailbox.port_in_flight(WRITES),
         watch: mailbox.port_in_flight(OTHERS),
+        steps_known: mailbox.port(8),
         claim: mailbox.port_in_flight(waiting),
         renew: mailbox.port_in_flight(WRITES),
         finish: mailbox.port_in_flight(WRITES),

@@ -39,7 +39,7 @@ use meshwork_kit::{ActorRef, Clock, Mailbox, Port, Supervision, mailbox};
 use meshwork_proto::PeerId;
 use meshwork_proto::artifact::{PutArtifact, ReadArtifact};
 use meshwork_proto::discovery::ListPeers;
-use meshwork_proto::queue::{self, Cancel, GetTask, SubmitStep, WatchTask};
+use meshwork_proto::queue::{self, Cancel, GetTask, StepsKnown, SubmitStep, WatchTask};
 use meshwork_proto::store::{Commit, ReadKey, ReadKeys, Scan};
 use meshwork_proto::transport::{CallPeer, FetchArtifact};
 use meshwork_proto::workflow::{
@@ -108,6 +108,8 @@ pub struct WorkflowDeps {
     pub submit_step: Port<queue::By<SubmitStep>>,
     /// Queue: tell the end of a task.
     pub watch: Port<queue::By<WatchTask>>,
+    /// Queue: no step of before the start is asked after any more.
+    pub steps_known: Port<StepsKnown>,
     /// Queue: give up a task.
     pub cancel: Port<queue::By<Cancel>>,
     /// Queue: progress of a task.

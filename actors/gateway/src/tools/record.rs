@@ -253,13 +253,7 @@ impl From<&WaitingFor> for WaitingOut {
             WaitingFor::NoWorkerWithLabels { labels, workers } => Self {
                 labels: Some(labels.clone()),
                 workers: Some(*workers),
-                ..says(
-                    "no_worker_with_labels",
-                    format!(
-                        "{workers} workers serve the tool, but none has the labels {}",
-                        labels.join(", ")
-                    ),
-                )
+                ..says("no_worker_with_labels", no_worker_with(labels, *workers))
             },
             WaitingFor::NotBefore { at: time } => Self {
                 until: Some(at(*time)),
@@ -285,6 +279,16 @@ impl From<&WaitingFor> for WaitingOut {
             },
             WaitingFor::Draining => says("draining", "the node is draining: it takes up no more work".into()),
         }
+    }
+}
+
+/// Why no worker that serves a tool takes a task, as a sentence.
+fn no_worker_with(labels: &[String], workers: u32) -> String {
+    let serve = if workers == 1 { "1 worker serves".to_owned() } else { format!("{workers} workers serve") };
+    match labels {
+        [] => format!("{serve} the tool, but none of them is at a peer that may run the task"),
+        [label] => format!("{serve} the tool, but none has the label {label}"),
+        labels => format!("{serve} the tool, but none has all of the labels {}", labels.join(", ")),
     }
 }
 

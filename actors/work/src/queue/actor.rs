@@ -47,6 +47,7 @@ pub(super) enum Deferred {
     Op(Held, Caller, Op),
     PeerLost(PeerId),
     PeerBack(PeerId),
+    StepsKnown,
 }
 
 /// The actor.
@@ -165,6 +166,7 @@ impl Queue {
             }
             Deferred::PeerLost(peer) => self.step(ctx, |state, turn| state.peer_lost(turn, &peer)),
             Deferred::PeerBack(peer) => self.step(ctx, |state, _| state.peer_back(&peer)),
+            Deferred::StepsKnown => self.step(ctx, |state, turn| state.steps_known(turn)),
         }
     }
 

@@ -6,7 +6,7 @@ use super::logic::Op;
 use meshwork_kit::{Ctx, Handles, Reply};
 use meshwork_proto::queue::{
     By, Cancel, Claim, Finish, GetTask, List, QueueError, QueueOp, Renew, Resubmit, StartDraining, Stats,
-    Submit, SubmitStep, Update, WatchTask, WorkerPeerBack, WorkerPeerLost,
+    StepsKnown, Submit, SubmitStep, Update, WatchTask, WorkerPeerBack, WorkerPeerLost,
 };
 
 type Answered<T> = Reply<Result<<T as QueueOp>::Answer, QueueError>>;
@@ -36,6 +36,12 @@ handles! {
     List, Page, Op::List;
     Stats, Stats, |Stats { detail }| Op::Stats { detail };
     StartDraining, Draining, |StartDraining| Op::Drain;
+}
+
+impl Handles<StepsKnown> for Queue {
+    fn handle(&mut self, StepsKnown: StepsKnown, _: Reply<()>, ctx: &mut Ctx<'_, Self>) {
+        self.take_up(Deferred::StepsKnown, ctx);
+    }
 }
 
 impl Handles<WorkerPeerLost> for Queue {

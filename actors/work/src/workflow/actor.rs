@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod calls;
 mod check;
 mod definitions;
 mod documents;
@@ -30,6 +31,7 @@ mod tasks;
 mod tools;
 mod view;
 
+use calls::Calls;
 use definitions::Definitions;
 use documents::Documents;
 use tools::Tools;
@@ -86,6 +88,7 @@ pub(super) struct WorkflowActor {
     definitions: Rc<Definitions>,
     documents: Rc<Documents>,
     tools: Rc<Tools>,
+    calls: Rc<Calls>,
     counted: Totals,
 }
 
@@ -150,6 +153,7 @@ impl WorkflowActor {
             definitions: Rc::default(),
             documents: Rc::new(Documents::new(shared.options.document_cache_bytes)),
             tools: Rc::default(),
+            calls: Rc::default(),
             counted: Totals::default(),
         }
     }
@@ -227,6 +231,7 @@ impl WorkflowActor {
             Effect::SubmitTask(task) => self.submit_task(*task, ctx),
             Effect::CancelTask { flight, task, reason } => self.cancel_task(flight, task, reason, ctx),
             Effect::WatchTask { flight, task } => self.watch_task(flight, task, ctx),
+            Effect::StepsKnown => self.tell_steps_known(),
             Effect::CallSub { flight, peer, call } => self.call_part(flight, peer, call, ctx),
             Effect::HandOver(what) => self.hand_over(*what, ctx),
             Effect::Fetch { from, what } => self.fetch_run(from, what, ctx),

@@ -43,13 +43,12 @@ mod waiters;
 
 pub(crate) use io::{
     Answer, CheckId, Checked, CommitId, Effect, FlightId, Found, HandOver, Handed, Note, Op, Prepare,
-    Prepared, ReadId, ReadPlan, Shown, StepDoc, Stored, SubAnswer, SubCall, SubEnd, SubSubmit, SubmitTask,
-    Ticket, Turn, Wanted, null,
+    Prepared, ReadId, ReadPlan, Shown, ShownTask, StepDoc, Stored, SubAnswer, SubCall, SubEnd, SubSubmit,
+    SubmitTask, Ticket, Turn, Wanted, null,
 };
 pub(crate) use live::WHOLE;
 #[cfg(test)]
 pub(crate) use load::rebuild;
-#[cfg(test)]
 pub(crate) use run::Run;
 pub(crate) use stats::Totals;
 pub(crate) use tasks::{QUEUE_WITHIN, Refused};
@@ -98,6 +97,8 @@ enum After {
     Written(Vec<(RunId, u64)>),
     /// Pruning may go on.
     PruneMore,
+    /// The queue may forget steps that ended before the start.
+    StepsKnown,
 }
 
 /// What follows when a read is done.
@@ -113,9 +114,9 @@ enum Reading {
     History(Box<history::HistoryJob>),
     /// What may be pruned?
     PruneRuns,
-    /// The summary of the run that is pruned.
-    PruneOne(prune::Pruning),
-    /// Events of the run that is pruned.
+    /// Headers and summaries of the runs that are pruned.
+    PruneHeads(Vec<prune::Pruning>),
+    /// Events of a run that is pruned.
     PruneEvents(prune::Pruning),
     /// Which results of pure steps may be pruned?
     PrunePure,
@@ -144,6 +145,10 @@ pub(crate) struct Coordinator {
     children: HashMap<RunId, FlightId>,
     /// Ends of tasks that came before the answer to their submission.
     early: HashMap<TaskId, TaskEnded>,
+    /// Attempts from before the start of which the queue has not said yet where they stand.
+    unheard: BTreeSet<FlightId>,
+    /// There are none any more, and the queue was told.
+    steps_known: bool,
     /// Submissions of tasks that are not answered yet.
     unanswered: usize,
     next_number: u64,
@@ -200,6 +205,8 @@ impl Coordinator {
             by_task: HashMap::new(),
             children: HashMap::new(),
             early: HashMap::new(),
+            unheard: BTreeSet::new(),
+            steps_known: false,
             unanswered: 0,
             next_number: 0,
             turns: VecDeque::new(),
@@ -255,7 +262,7 @@ impl Coordinator {
             Reading::List(job) => self.on_list(turn, *job, result),
             Reading::History(job) => self.on_history(turn, *job, result),
             Reading::PruneRuns => self.on_prune_runs(turn, result),
-            Reading::PruneOne(pruning) => self.on_prune_one(turn, pruning, result),
+            Reading::PruneHeads(due) => self.on_prune_heads(turn, due, result),
             Reading::PruneEvents(pruning) => self.on_prune_events(turn, pruning, result),
             Reading::PrunePure => self.on_prune_pure(turn, result),
             Reading::PurePage(ages) => self.on_pure_page(turn, &ages, result),
@@ -389,6 +396,7 @@ impl Coordinator {
                 }
             }
             After::PruneMore => self.prune.go_on(),
+            After::StepsKnown => turn.out.push(Effect::StepsKnown),
         }
     }
 
@@ -420,6 +428,11 @@ impl Coordinator {
     fn settle(&mut self, turn: &mut Turn<'_>) {
         if self.loading || self.dead.is_some() {
             return;
+        }
+        if !self.steps_known && self.unheard.is_empty() {
+            self.steps_known = true;
+            // When what they ended with is on the disk.
+            self.after(After::StepsKnown);
         }
         self.promote(turn);
         self.pump(turn);

@@ -224,6 +224,12 @@ impl Batch {
         }
     }
 
+    /// Adds all changes of another one, behind these.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.ops.append(&mut other.ops);
+        self.broken = self.broken.take().or(other.broken);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ops.len()
     }

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 /// Leases that are freed in one batch.
 const FREED_PER_BATCH: usize = 500;
-/// The first look at what may be pruned comes so long after the start.
-const FIRST_PRUNE: Duration = Duration::from_secs(1);
+/// The first look at what may be pruned comes at most so long after the start, whether or not the coordinator of
+/// workflows is there.
+const FIRST_PRUNE: Duration = Duration::from_secs(3600);
 
 impl QueueState {
     /// How many finished tasks there are.

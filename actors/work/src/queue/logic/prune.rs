@@ -18,7 +18,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often is looked at most, when something was left.
 const LOOK_SOON: Duration = Duration::from_secs(1);
 
+/// The first look comes so long after the coordinator of workflows knows of all its steps.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
 impl QueueState {
+    /// The coordinator of workflows has asked again after every step that was under way before the start. One that ended
+    /// while nobody listened may be older than what is kept: forgotten before it is asked after, it would run again.
+    pub(crate) fn steps_known(&mut self, turn: &Turn<'_>) {
+        self.prune_at = self.prune_at.min(turn.now.after(FIRST_LOOK));
+    }
+
     pub(super) fn prune_if_due(&mut self, turn: &mut Turn<'_>) {
         if self.pruning || turn.now < self.prune_at {
             return;

@@ -350,7 +350,10 @@ impl World {
         self.nodes[node].armed = None;
         self.oracle.restarted(self.now, &self.nodes[node]);
         let mut orphans = 0;
-        self.step(node, Cause::Start, |state, turn| orphans = state.loaded(turn, new_process))?;
+        self.step(node, Cause::Start, |state, turn| {
+            orphans = state.loaded(turn, new_process);
+            state.steps_known(turn);
+        })?;
         if orphans > 0 { Err(format!("{orphans} states without tasks at node {node}")) } else { Ok(()) }
     }
 

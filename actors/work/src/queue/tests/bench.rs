@@ -44,6 +44,8 @@ pub(crate) struct Bench {
     pub now: UnixMillis,
     /// Commits are acknowledged as they come.
     pub auto: bool,
+    /// The coordinator of workflows knows of all its steps as soon as the queue is there.
+    pub coordinator: bool,
     /// Reads are done as they come.
     pub reads: bool,
     pub sent: VecDeque<Sent>,
@@ -115,6 +117,7 @@ impl Bench {
             disk: Disk::default(),
             now: START,
             auto: true,
+            coordinator: true,
             reads: true,
             sent: VecDeque::new(),
             reading: VecDeque::new(),
@@ -167,6 +170,9 @@ impl Bench {
         self.turn(|state, turn| {
             assert_eq!(state.loaded(turn, new_process), 0, "states without tasks");
         });
+        if self.coordinator {
+            self.turn(|state, turn| state.steps_known(turn));
+        }
     }
 
     /// One call of the state machine, and everything that follows from it.

@@ -86,3 +86,30 @@ fn pruning_is_tried_again_after_a_read_error() {
     bench.advance(130_000);
     assert!(bench.try_get(id).is_err());
 }
+
+#[test]
+fn a_step_that_ended_long_before_the_start_is_there_until_the_coordinator_has_asked_after_it() {
+    let mut bench = Bench::with(QueueOptions { retention_s: 3600.0, ..QueueOptions::default() });
+    let mut spec = task("echo");
+    spec.idempotency_key = Some("step".into());
+    let id = bench.submit(spec.clone());
+    let grant = bench.claim_one("w", "echo");
+    bench.finish("w", &grant, done()).unwrap();
+    bench.coordinator = false;
+    bench.now = meshwork_proto::UnixMillis(bench.now.0 + 48 * 3_600_000);
+    bench.restart();
+    bench.advance(600_000);
+    let found = bench.try_submit(spec.clone()).unwrap();
+    assert_eq!((found.id, found.existing, found.status), (id, true, TaskStatus::Completed));
+    bench.turn(|state, turn| state.steps_known(turn));
+    bench.advance(2_000);
+    assert_eq!(bench.try_get(id).unwrap_err(), QueueError::UnknownTask(id));
+    // A node whose coordinator never comes up does not keep everything for ever.
+    let id = bench.submit(spec);
+    let grant = bench.claim_one("w", "echo");
+    bench.finish("w", &grant, done()).unwrap();
+    bench.now = meshwork_proto::UnixMillis(bench.now.0 + 48 * 3_600_000);
+    bench.restart();
+    bench.advance(3_602_000);
+    assert_eq!(bench.try_get(id).unwrap_err(), QueueError::UnknownTask(id));
+}

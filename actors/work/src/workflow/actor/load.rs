@@ -4,7 +4,7 @@
 use super::WorkflowActor;
 use super::store::{READ_WITHIN, read_range, unanswered};
 use super::stored::Reader;
-use crate::workflow::logic::Stored;
+use crate::workflow::logic::Run;
 use crate::workflow::records::{active_range, counts_key, event_key, read_active_key};
 use futures::StreamExt;
 use meshwork_kit::Ctx;
@@ -16,12 +16,12 @@ use std::time::Duration;
 
 /// Runs in a page.
 const PAGE: u32 = 256;
-/// Runs that are read at the same time.
-const TOGETHER: usize = 16;
+/// Runs that are read at the same time, a page of events of each.
+const TOGETHER: usize = 8;
 /// Commits of the state before must be through before anything is read.
 const BARRIER_WITHIN: Duration = Duration::from_secs(120);
 
-type Loaded = Vec<(RunId, Result<Option<Stored>, StoreError>)>;
+type Loaded = Vec<(RunId, Result<Option<Box<Run>>, StoreError>)>;
 
 impl WorkflowActor {
     pub(super) fn reader(&self, ctx: &Ctx<'_, Self>) -> Reader {
@@ -75,7 +75,7 @@ impl WorkflowActor {
     fn keep_page(&mut self, runs: Loaded) -> Result<(), StoreError> {
         for (id, run) in runs {
             match run {
-                Ok(Some(stored)) => self.state.load_run(id, &stored),
+                Ok(Some(run)) => self.state.load_run(run),
                 Ok(None) => {
                     tracing::error!(%id, "the store lists a workflow run that it does not hold: ignored")
                 }

@@ -9,12 +9,11 @@ use meshwork_proto::transport::{CallError, CallPeer, FetchArtifact, PeerTarget};
 use meshwork_proto::wire::MeshCall;
 use meshwork_proto::workflow::{ControlRun, GetRun, ListRuns, RunAction, RunState, RunView};
 use meshwork_proto::{Cid, ErrorCode, MeshError, PeerId, RunId};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How long a peer may take for what waits for nothing; large definitions and inputs are fetched from here meanwhile.
 const SOON: Duration = Duration::from_secs(60);
-/// How long a peer is asked to wait for the end of a run.
-const WATCH: Duration = Duration::from_secs(30);
 /// What its answer may take beyond that.
 const SLACK: Duration = Duration::from_secs(10);
 /// How long a large result may take to arrive.
@@ -48,18 +47,27 @@ impl WorkflowActor {
         call: SubCall,
         ctx: &mut Ctx<'_, Self>,
     ) {
-        let reader = self.reader(ctx);
+        let (reader, calls) = (self.reader(ctx), Rc::clone(&self.calls));
         match call {
             SubCall::Submit(what) => {
-                let answer = async move { submit(&reader, &peer, *what).await };
+                let answer = async move {
+                    let _place = calls.place(&peer).await;
+                    submit(&reader, &peer, *what).await
+                };
                 ctx.spawn_then(answer, move |actor, answer, ctx| actor.part_answered(flight, answer, ctx));
             }
             SubCall::Watch(run) => {
-                let answer = async move { watch(&reader, &peer, run).await };
+                let answer = async move {
+                    let place = calls.place(&peer).await;
+                    watch(&reader, &peer, run, place.patience()).await
+                };
                 ctx.spawn_then(answer, move |actor, answer, ctx| actor.part_answered(flight, answer, ctx));
             }
             SubCall::Cancel { run, compensate } => {
-                ctx.spawn(async move { cancel(&reader, peer, run, compensate).await });
+                ctx.spawn(async move {
+                    let _place = calls.place(&peer).await;
+                    cancel(&reader, peer, run, compensate).await;
+                });
             }
         }
     }
@@ -133,10 +141,10 @@ async fn submit(reader: &Reader, peer: &PeerId, what: SubSubmit) -> Result<SubAn
     Ok(SubAnswer::Placed(placed.id))
 }
 
-async fn watch(reader: &Reader, peer: &PeerId, run: RunId) -> Result<SubAnswer, NotDone> {
-    let wait_ms = u64::try_from(WATCH.as_millis()).unwrap_or(u64::MAX);
+async fn watch(reader: &Reader, peer: &PeerId, run: RunId, patience: Duration) -> Result<SubAnswer, NotDone> {
+    let wait_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
     let get = GetRun { id: run, wait_ms, seen: None, steps: false };
-    let view = match call(reader, peer, get, WATCH + SLACK).await {
+    let view = match call(reader, peer, get, patience + SLACK).await {
         Ok(view) => view,
         Err(NotDone { error, .. }) if error.code == ErrorCode::Moved => {
             return moved(reader, peer, run, error).await;

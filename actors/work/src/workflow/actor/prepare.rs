@@ -9,7 +9,6 @@ use crate::workflow::definition::{Action, InputCheck, TaskAction};
 use crate::workflow::evaluate::{Documents, Evaluated, Outcome, Trouble, evaluate};
 use crate::workflow::expression::Budget;
 use crate::workflow::logic::doc::Doc;
-use crate::workflow::logic::pure::digest;
 use crate::workflow::logic::{FlightId, Prepare, Prepared, StepDoc, Wanted, null};
 use crate::workflow::records::{PureRecord, pure_key, read_some};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -297,12 +296,8 @@ fn settled(kept: Result<Prepared, ArtifactError>) -> Result<Prepared, MeshError>
 
 /// Under what the result of a pure step is kept.
 fn pure_digest(prepare: &Prepare, evaluated: &Evaluated) -> Option<[u8; 32]> {
-    let Evaluated::Input(_, cid) = evaluated else { return None };
-    let step = prepare.workflow.steps.get(prepare.unit.step as usize)?;
-    match (&step.action, prepare.wanted == Wanted::Input && step.pure) {
-        (Action::Task(task), true) => Some(digest(step, task, cid)),
-        _ => None,
-    }
+    let (Evaluated::Input(_, cid), Some(scope)) = (evaluated, &prepare.pure) else { return None };
+    task_of(prepare).map(|task| scope.digest(task, cid))
 }
 
 async fn earlier(

@@ -4,7 +4,7 @@ use super::Shared;
 use super::definitions::{ANY, Definitions};
 use super::store::{READ_WITHIN, read_many, read_range, unanswered};
 use crate::workflow::definition::{Limits, Workflow};
-use crate::workflow::logic::Stored;
+use crate::workflow::logic::Run;
 use crate::workflow::logic::doc::Doc;
 use crate::workflow::records::{
     EventRecord, HeaderRecord, event_key, event_range, header_key, read, read_event_key, read_some,
@@ -21,8 +21,8 @@ use tokio::runtime::Handle;
 
 /// Longest wait for the artifact store.
 const ARTIFACT_WITHIN: Duration = Duration::from_secs(30);
-/// Events read at a time.
-const EVENTS: u32 = 2000;
+/// Events read at a time: each may hold a document of the longest that travels.
+pub(super) const EVENTS: u32 = 256;
 /// Events whose documents are read at a time.
 pub(super) const DOCUMENTS: usize = 500;
 
@@ -142,16 +142,23 @@ impl Reader {
     /// When it cannot be read.
     pub(super) async fn events(&self, run: RunId) -> Result<Vec<(u64, EventRecord)>, StoreError> {
         let mut events = Vec::new();
+        self.each_event(run, |seq, event| events.push((seq, event))).await?;
+        Ok(events)
+    }
+
+    /// Gives each event of a run, in their order. Only a page of them is in memory at a time.
+    async fn each_event(&self, run: RunId, mut take: impl FnMut(u64, EventRecord)) -> Result<(), StoreError> {
+        let mut after = 0;
         loop {
-            let after = events.last().map_or(0, |(seq, _): &(u64, EventRecord)| *seq);
             let page = read_range(&self.shared.deps.scan, event_range(run, after, EVENTS)).await?;
             for (key, value) in &page {
                 if let Some(seq) = read_event_key(key) {
-                    events.push((seq, read(value)?));
+                    take(seq, read(value)?);
+                    after = seq;
                 }
             }
             if page.len() < EVENTS as usize {
-                return Ok(events);
+                return Ok(());
             }
         }
     }
@@ -176,7 +183,7 @@ impl Reader {
         definitions.compile_stored(&self.runtime, header.definition_cid, document, limits).await
     }
 
-    /// Everything of a run; none if there is none with this id.
+    /// A run as its events have made it; none if there is none with this id.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -184,11 +191,12 @@ impl Reader {
         &self,
         definitions: &Definitions,
         id: RunId,
-    ) -> Result<Option<Stored>, StoreError> {
+    ) -> Result<Option<Box<Run>>, StoreError> {
         let Some(header) = self.header(id).await? else { return Ok(None) };
-        let events = self.events(id).await?;
         let workflow = self.definition(definitions, &header, ANY).await?;
-        Ok(Some(Stored { header, workflow, events }))
+        let mut run = Box::new(Run::new(id, &header, workflow));
+        self.each_event(id, |seq, event| run.apply(seq, &event)).await?;
+        Ok(Some(run))
     }
 }
 

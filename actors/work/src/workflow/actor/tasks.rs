@@ -4,7 +4,7 @@ use super::WorkflowActor;
 use super::stored::{Reader, unasked};
 use crate::workflow::logic::{FlightId, QUEUE_WITHIN, Refused, SubmitTask};
 use meshwork_kit::{AskError, Ctx};
-use meshwork_proto::queue::{By, Cancel, QueueError, SubmitStep, Submitted, WatchTask};
+use meshwork_proto::queue::{By, Cancel, QueueError, StepsKnown, SubmitStep, Submitted, WatchTask};
 use meshwork_proto::task::{Payload, TaskSpec};
 use meshwork_proto::{Caller, Cid, ErrorCode, RunId, TaskId};
 use std::time::Duration;
@@ -62,6 +62,13 @@ impl WorkflowActor {
             }
             actor.step(ctx, |state, turn| state.asked_after(turn, flight, result));
         });
+    }
+
+    /// The queue keeps what is finished until then; for a while at least, should it not hear this.
+    pub(super) fn tell_steps_known(&self) {
+        if let Err(error) = self.shared.deps.steps_known.tell(StepsKnown) {
+            tracing::debug!("the queue was not told that all steps are known: {error}");
+        }
     }
 
     pub(super) fn watch_task(&mut self, flight: FlightId, task: TaskId, ctx: &mut Ctx<'_, Self>) {

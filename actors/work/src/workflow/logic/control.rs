@@ -214,6 +214,13 @@ impl Coordinator {
         if held >= max {
             return Err(WorkflowError::Full { held, max });
         }
+        let (running, max) = (self.counts.placed(), u64::from(self.options.max_running));
+        if running >= max {
+            let problem = format!(
+                "{running} workflow runs are running, of at most {max}: try again when one has ended"
+            );
+            return Err(WorkflowError::Unavailable(problem));
+        }
         let finished = live.run.finished.unwrap_or_default();
         self.drop_timers(id);
         self.emit(turn.now, id, Event::Retried { from, by: by(caller) });

@@ -43,16 +43,22 @@ impl Coordinator {
         self.try_end(turn, id);
     }
 
-    /// What is still running is not waited for any more.
+    /// What is still running is not waited for any more. Sub-workflows that take back what they did have the time of a
+    /// compensation on top: what they did came after what this run takes back next.
     pub(super) fn stop_waiting(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let stops = self
-            .runs
-            .get(&id)
-            .is_some_and(|live| matches!(live.run.phase, Phase::Ending(_)) && live.run.undoing.is_none());
-        if stops && self.undo_flight(id).is_none() {
-            self.abandon_flights(turn, id);
-            self.try_end(turn, id);
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        let Phase::Ending(ending) = &live.run.phase else { return };
+        let waits_for_parts = ending.compensate && !live.waits_for_parts;
+        if live.run.undoing.is_some() || self.undo_flight(id).is_some() {
+            return;
         }
+        self.abandon_flights(turn, id, waits_for_parts);
+        let Some(live) = self.runs.get_mut(&id).filter(|live| !live.flights.is_empty()) else {
+            return self.try_end(turn, id);
+        };
+        live.waits_for_parts = true;
+        let bound = turn.now.after(self.options.undo_within());
+        self.set_timer(id, bound, What::Stop);
     }
 
     /// An ending run for which nothing is under way any more takes the next unit back, or is finished.
@@ -67,7 +73,7 @@ impl Coordinator {
         }
         let (state, mut error) = (ending.state, ending.error.clone());
         if let Some(first) = live.run.stuck.first() {
-            error.message.push_str(&stuck(&live.run, first.step));
+            error.message.push_str(&stuck(&live.run, first.unit.step));
         }
         if ending.given_up {
             error.message.push_str(&left(&live.run));
@@ -244,8 +250,8 @@ fn stuck(run: &Run, step: u32) -> String {
 /// What is added to the error of a run whose taking back was given up.
 fn left(run: &Run) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for unit in run.undo.iter().rev() {
-        let name = run.definition(unit.step).map_or("", |step| step.id.as_str());
+    for done in run.undo.iter().rev() {
+        let name = run.definition(done.unit.step).map_or("", |step| step.id.as_str());
         if !names.contains(&name) {
             names.push(name);
         }

@@ -147,11 +147,15 @@ impl Coordinator {
         }
     }
 
-    /// What does not stop is not waited for any more: what comes of it later is ignored.
-    pub(super) fn abandon_flights(&mut self, turn: &mut Turn<'_>, id: RunId) {
+    /// What does not stop is not waited for any more (but sub-workflows, if they are kept): what comes of it later is
+    /// ignored.
+    pub(super) fn abandon_flights(&mut self, turn: &mut Turn<'_>, id: RunId, keep_parts: bool) {
         let Some(live) = self.runs.get(&id) else { return };
         let flights: Vec<FlightId> = live.flights.values().copied().collect();
         for flight in flights {
+            if keep_parts && self.flights.get(&flight).is_some_and(|flight| flight.kind == Kind::Sub) {
+                continue;
+            }
             let Some(landed) = self.land(flight) else { continue };
             let begun = landed.stage != Stage::Preparing && landed.unit != WHOLE;
             if begun && landed.kind != Kind::Undo {

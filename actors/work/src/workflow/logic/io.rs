@@ -1,6 +1,7 @@
 //! What goes into the state machine and what comes out of it.
 
 use super::doc::Doc;
+use super::pure::PureScope;
 use crate::workflow::definition::{StepIx, Workflow};
 use crate::workflow::records::{EventRecord, HeaderRecord, Unit};
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use meshwork_proto::workflow::{
     RunChanged, RunPage, RunSubmitted, RunView, SubmitRun, TakeOverRun, TakenOver, WorkflowError,
 };
 use meshwork_proto::{Cid, Json, MeshError, PeerId, RunId, TaskId, UnixMillis};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,8 +73,25 @@ pub(crate) enum Answer {
 pub(crate) struct Shown {
     /// The view.
     pub view: RunView,
-    /// Steps, by their place in the view, with tasks under way.
-    pub tasks: Vec<(usize, TaskId)>,
+    /// Tasks under way that the queue is asked about.
+    pub tasks: Vec<ShownTask>,
+}
+
+/// A task under way, and who may do it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ShownTask {
+    /// Its step, by its place in the view.
+    pub step: usize,
+    /// Its id.
+    pub task: TaskId,
+    /// What its worker serves.
+    pub tool: String,
+    /// Labels that its worker has.
+    pub labels: BTreeSet<String>,
+    /// Peers that may do it; empty = any.
+    pub targets: BTreeSet<PeerId>,
+    /// Other steps whose tasks the same workers may do: they wait for the same.
+    pub alike: Vec<usize>,
 }
 
 /// A submission that was checked: it can be run.
@@ -166,6 +185,8 @@ pub(crate) struct Prepare {
     pub room: u64,
     /// How many it may have at all.
     pub max_items: u32,
+    /// What its result is looked for under, when the input of a pure step is evaluated.
+    pub pure: Option<Box<PureScope>>,
 }
 
 /// What an evaluation gave.
@@ -313,6 +334,8 @@ pub(crate) enum Effect {
     SubmitTask(Box<SubmitTask>),
     /// Give up a task.
     CancelTask { flight: FlightId, task: TaskId, reason: String },
+    /// Tell the queue that every step from before the start was asked after.
+    StepsKnown,
     /// Ask for the end of a task again.
     WatchTask { flight: FlightId, task: TaskId },
     /// Call a peer about a sub-workflow.

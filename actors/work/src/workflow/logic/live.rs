@@ -58,6 +58,8 @@ pub(crate) struct Starts {
     pub again: BTreeSet<u32>,
     /// Items under way.
     pub flying: u32,
+    /// Those of them that have not begun: their input is evaluated.
+    pub fresh: BTreeSet<u32>,
 }
 
 /// A run in memory.
@@ -83,6 +85,8 @@ pub(crate) struct Live {
     pub armed: Option<UnixMillis>,
     /// When the next attempt or the end of the wait of a unit comes, by this node's clock.
     pub unit_timers: BTreeMap<Unit, UnixMillis>,
+    /// It ends, and waits for its sub-workflows alone, which take back what they did.
+    pub waits_for_parts: bool,
     /// When the attempt to take a unit back has had its time.
     pub undo_limit: Option<UnixMillis>,
     /// Units that wait for a signal, by its name.
@@ -188,6 +192,7 @@ impl Live {
             timers: BTreeSet::new(),
             armed: None,
             unit_timers: BTreeMap::new(),
+            waits_for_parts: false,
             undo_limit: None,
             wanted: BTreeMap::new(),
             waiters: Vec::new(),
@@ -249,6 +254,12 @@ impl Live {
         if let Some(item) = starts.again.first() {
             return Some(*item);
         }
+        // One that waits for its next attempt is worked on all the same.
+        let begun =
+            items.counts.running.saturating_add(u32::try_from(starts.fresh.len()).unwrap_or(u32::MAX));
+        if begun >= limit {
+            return None;
+        }
         while starts.cursor < items.counts.total {
             let item = starts.cursor;
             let pending = items.state(item) == Some(StepState::Pending);
@@ -262,9 +273,20 @@ impl Live {
 
     /// An item begins, or begins again.
     pub(crate) fn take_item(&mut self, step: StepIx, item: u32) {
+        let pending = self.run.unit_state(Unit::item(step, item)) == Some(StepState::Pending);
         let starts = self.starts.entry(step).or_default();
         starts.again.remove(&item);
         starts.flying += 1;
+        if pending {
+            starts.fresh.insert(item);
+        }
+    }
+
+    /// The attempt of a unit begins.
+    pub(crate) fn has_begun(&mut self, unit: Unit) {
+        if let (Some(item), Some(starts)) = (unit.item, self.starts.get_mut(&unit.step)) {
+            starts.fresh.remove(&item);
+        }
     }
 
     /// An item is not under way any more.
@@ -272,6 +294,7 @@ impl Live {
         let pending = self.run.unit_state(Unit::item(step, item)) == Some(StepState::Pending);
         let starts = self.starts.entry(step).or_default();
         starts.flying = starts.flying.saturating_sub(1);
+        starts.fresh.remove(&item);
         if pending {
             starts.cursor = starts.cursor.min(item);
         }

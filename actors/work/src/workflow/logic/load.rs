@@ -50,11 +50,10 @@ impl Coordinator {
     }
 
     /// An unfinished run, before [`Coordinator::loaded`].
-    pub(crate) fn load_run(&mut self, id: RunId, stored: &Stored) {
-        let run = rebuild(id, stored);
+    pub(crate) fn load_run(&mut self, run: Box<Run>) {
         if run.is_active() {
             self.counts.arrived(&run);
-            self.runs.insert(id, Box::new(Live::new(run)));
+            self.runs.insert(run.id, Box::new(Live::new(*run)));
         }
     }
 
@@ -85,7 +84,7 @@ impl Coordinator {
         &mut self,
         turn: &mut Turn<'_>,
         id: RunId,
-        result: Result<Option<Stored>, StoreError>,
+        result: Result<Option<Box<Run>>, StoreError>,
     ) {
         let waiting = self.fetching.remove(&id).unwrap_or_default();
         if let Some(receiving) = self.incoming.get_mut(&id).filter(|receiving| receiving.writing) {
@@ -93,14 +92,13 @@ impl Coordinator {
         }
         let mut error = None;
         match result {
-            Ok(Some(stored)) if !self.runs.contains_key(&id) && !self.prune.is_at(id) => {
-                let run = rebuild(id, &stored);
+            Ok(Some(run)) if !self.runs.contains_key(&id) && !self.prune.is_at(id) => {
                 let active = run.is_active();
                 if active {
                     self.counts.arrived(&run);
                 }
                 let steps = run.steps.len();
-                self.runs.insert(id, Box::new(Live::new(run)));
+                self.runs.insert(id, Box::new(Live::new(*run)));
                 if active { self.revive(turn, id) } else { self.is_done(id, steps) }
             }
             Ok(_) => {}
@@ -264,6 +262,7 @@ impl Coordinator {
     fn fly_again(&mut self, turn: &mut Turn<'_>, id: RunId, unit: Unit, kind: Kind) {
         let flight = self.take_off(id, unit, kind, Stage::Submitting { unsure: true });
         if kind != Kind::Sub {
+            self.ask_again(flight);
             return self.send_task(turn, flight, None);
         }
         let live = self.runs.get(&id);
@@ -282,6 +281,7 @@ impl Coordinator {
             None => {
                 let flight = self.take_off(id, undoing.unit, Kind::Undo, Stage::Submitting { unsure: true });
                 self.limit_undo(turn, id, undoing.unit);
+                self.ask_again(flight);
                 self.send_task(turn, flight, None);
             }
         }

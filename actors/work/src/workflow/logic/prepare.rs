@@ -2,6 +2,7 @@
 
 use super::io::{Effect, FlightId, Prepare, StepDoc, Wanted};
 use super::live::{Live, WHOLE};
+use super::run::{Before, Done, Run};
 use super::{Coordinator, Turn};
 use crate::workflow::definition::{Action, OutputRule, StepIx, Wait};
 use crate::workflow::expression::Needs;
@@ -10,9 +11,6 @@ use crate::workflow::records::Unit;
 use meshwork_proto::workflow::StepState;
 use meshwork_proto::{ErrorCode, MeshError, RunId};
 use std::sync::Arc;
-
-/// Length that is taken for the result of an item: it is only known by its event.
-const ITEM_LEN: u32 = 1024;
 
 impl Coordinator {
     /// Has something evaluated for a flight.
@@ -29,11 +27,15 @@ impl Coordinator {
                 steps.push((*step, self.at_hand_of(id, outcome)));
             }
         }
-        let list = needs.item.then(|| run.step(unit.step)?.items.as_ref().map(|items| items.list.clone()));
+        let list = needs.item.then(|| match before(run, unit, &wanted) {
+            Some(before) => before.items.clone(),
+            None => run.step(unit.step)?.items.as_ref().map(|items| items.list.clone()),
+        });
         let room = u64::from(self.options.max_items).saturating_sub(match wanted {
             Wanted::Items => run.total_items(),
             _ => 0,
         });
+        let pure = self.pure_scope(id, unit).filter(|_| wanted == Wanted::Input).map(Box::new);
         let prepare = Prepare {
             flight,
             run: id,
@@ -46,6 +48,7 @@ impl Coordinator {
             created: run.created,
             room,
             max_items: self.options.max_items,
+            pure,
         };
         turn.out.push(Effect::Prepare(Box::new(prepare)));
     }
@@ -109,16 +112,26 @@ fn needs_of(live: &Live, unit: Unit, wanted: &Wanted) -> Needs {
     needs
 }
 
+/// What the unit that is taken back next had before its step began anew, if it did.
+fn before<'a>(run: &'a Run, unit: Unit, wanted: &Wanted) -> Option<&'a Before> {
+    let next = run.undo.last().filter(|done| *wanted == Wanted::Undo && done.unit == unit)?;
+    next.before.as_deref()
+}
+
 /// What became of a step, as the unit sees it.
 fn outcome(live: &Live, unit: Unit, step: StepIx, wanted: &Wanted) -> Option<StepDoc> {
+    let own = step == unit.step;
+    if let Some(before) = before(&live.run, unit, wanted).filter(|_| own) {
+        return Some(before.output.clone().map_or(StepDoc::Nothing, StepDoc::Output));
+    }
     let run = live.run.step(step)?;
     if *wanted == Wanted::Undo
-        && step == unit.step
+        && own
         && let Some(item) = unit.item
     {
         // What is taken back is the item: its own result is meant.
         let seq = run.items.as_ref()?.end(item)?;
-        return Some(StepDoc::Output(Doc::Event { seq, len: ITEM_LEN }));
+        return Some(StepDoc::Output(Done::item_result(seq)));
     }
     Some(match run.state {
         StepState::Completed | StepState::Compensated => {

@@ -30,7 +30,10 @@ impl Coordinator {
         }
         let Some(live) = self.runs.get(&run) else { return };
         let may_begin = live.run.may_start();
-        let finishes = unit == WHOLE || matches!(prepared, Prepared::Output { .. });
+        // Results of items are put together once, whatever comes of it.
+        let items = live.run.step(unit.step).and_then(|step| step.items.as_ref());
+        let gathers = unit.item.is_none() && items.is_some();
+        let finishes = unit == WHOLE || gathers || matches!(prepared, Prepared::Output { .. });
         if !may_begin && !finishes {
             // Paused, or about to move: it begins when the run goes on.
             self.land(id);

@@ -1,5 +1,5 @@
-//! Forgetting finished runs when they were kept long enough, one after the other and a bounded number of events at a
-//! time; and results of pure steps.
+//! Forgetting finished runs when they were kept long enough, several in a round that is bounded by its changes; and
+//! results of pure steps.
 
 use super::{After, Coordinator, Found, ReadPlan, Reading, Turn};
 use crate::workflow::records::{
@@ -7,15 +7,22 @@ use crate::workflow::records::{
     finish_range, header_key, holder, key_key, pure_age_key, pure_age_range, pure_holder, pure_key, read,
     read_event_key, read_finish_key, read_pure_age_key, read_some, summary_key,
 };
+use bytes::Bytes;
+use meshwork_proto::codec::Record;
 use meshwork_proto::store::StoreError;
 use meshwork_proto::task::Payload;
 use meshwork_proto::{Cid, RunId, UnixMillis};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Events forgotten in one batch.
-const PER_BATCH: u32 = 500;
+/// Runs that are looked at in one round.
+const RUNS: u32 = 64;
+/// Events read at a time.
+const EVENTS: u32 = 500;
+/// So many changes, and the next ones come when these are written.
+const PER_ROUND: usize = 2000;
 /// Results of pure steps looked at in one round.
-const PURE_PER_BATCH: u32 = 200;
+const PURE: u32 = 500;
 /// How often is looked at least, when nothing is due before.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often is looked at most, when something was left.
@@ -26,8 +33,12 @@ const LOOK_SOON: Duration = Duration::from_secs(1);
 pub(crate) struct Prune {
     at: UnixMillis,
     busy: bool,
-    /// The run that is being forgotten: it is not there any more for anybody.
-    run: Option<RunId>,
+    /// The runs that are being forgotten: they are not there any more for anybody.
+    runs: BTreeSet<RunId>,
+    /// Those of them whose events are still there.
+    left: VecDeque<Pruning>,
+    /// What is forgotten in this round.
+    batch: Batch,
 }
 
 /// A run that is being forgotten.
@@ -52,11 +63,13 @@ impl Prune {
     }
 
     pub(super) fn is_at(&self, id: RunId) -> bool {
-        self.run == Some(id)
+        self.runs.contains(&id)
     }
 
+    /// What was forgotten is not in the store any more.
     pub(super) fn go_on(&mut self) {
         self.busy = false;
+        self.runs = self.left.iter().map(|pruning| pruning.id).collect();
     }
 }
 
@@ -66,7 +79,11 @@ impl Coordinator {
             return;
         }
         self.prune.busy = true;
-        self.read(turn, ReadPlan::Range(finish_range(1)), Reading::PruneRuns);
+        if self.prune.left.is_empty() {
+            self.read(turn, ReadPlan::Range(finish_range(RUNS)), Reading::PruneRuns);
+        } else {
+            self.prune_events(turn);
+        }
     }
 
     pub(super) fn on_prune_runs(&mut self, turn: &mut Turn<'_>, result: Result<Found, StoreError>) {
@@ -74,23 +91,27 @@ impl Coordinator {
             Ok(found) => found.entries(),
             Err(error) => return self.prune_later(turn, &error),
         };
-        let oldest = entries.first().and_then(|(key, _)| read_finish_key(key));
-        let too_many = self.counts.kept().kept() > u64::from(self.options.max_finished);
+        let surplus = self.counts.kept().kept().saturating_sub(u64::from(self.options.max_finished));
         let retention = self.options.retention();
-        let due = oldest.filter(|(finished, _)| too_many || finished.after(retention) <= turn.now);
-        match (due, oldest) {
-            (Some((finished, id)), _) if self.may_prune(id) => {
-                self.prune.run = Some(id);
-                self.forget_run(id);
-                let keys = vec![header_key(id), summary_key(id)];
-                self.read(turn, ReadPlan::Keys(keys), Reading::PruneOne(Pruning { id, finished }));
-            }
-            (_, oldest) => {
-                let next = oldest.map_or(UnixMillis(u64::MAX), |(finished, _)| finished.after(retention));
-                self.prune.at = next.clamp(turn.now.after(LOOK_SOON), turn.now.after(LOOK_EVERY));
-                self.read(turn, ReadPlan::Range(pure_age_range(PURE_PER_BATCH)), Reading::PrunePure);
-            }
+        let ends: Vec<_> = entries.iter().filter_map(|(key, _)| read_finish_key(key)).collect();
+        let is_due =
+            |place: u64, finished: UnixMillis| place < surplus || finished.after(retention) <= turn.now;
+        let due: Vec<Pruning> = (0..)
+            .zip(&ends)
+            .filter(|(place, (finished, id))| is_due(*place, *finished) && self.may_prune(*id))
+            .map(|(_, (finished, id))| Pruning { id: *id, finished: *finished })
+            .collect();
+        if due.is_empty() {
+            let next = ends.first().map_or(UnixMillis(u64::MAX), |(finished, _)| finished.after(retention));
+            self.prune.at = next.clamp(turn.now.after(LOOK_SOON), turn.now.after(LOOK_EVERY));
+            return self.read(turn, ReadPlan::Range(pure_age_range(PURE)), Reading::PrunePure);
         }
+        for Pruning { id, .. } in &due {
+            self.prune.runs.insert(*id);
+            self.forget_run(*id);
+        }
+        let keys = due.iter().flat_map(|due| [header_key(due.id), summary_key(due.id)]).collect();
+        self.read(turn, ReadPlan::Keys(keys), Reading::PruneHeads(due));
     }
 
     /// Nobody reads it, and it has not been put back to work.
@@ -102,23 +123,28 @@ impl Coordinator {
         idle && !self.fetching.contains_key(&id) && !self.incoming.contains_key(&id)
     }
 
-    pub(super) fn on_prune_one(
+    pub(super) fn on_prune_heads(
         &mut self,
         turn: &mut Turn<'_>,
-        pruning: Pruning,
+        due: Vec<Pruning>,
         result: Result<Found, StoreError>,
     ) {
-        match result.and_then(|found| self.prune_head(pruning, &found)) {
-            Ok(()) => self.prune_events(turn, pruning),
-            Err(error) => self.prune_later(turn, &error),
+        let found = match result {
+            Ok(found) => found,
+            Err(error) => return self.prune_later(turn, &error),
+        };
+        for (place, pruning) in (0..).step_by(2).zip(&due) {
+            self.prune_head(pruning.id, found.value(place), found.value(place + 1));
         }
+        self.prune.left.extend(due);
+        self.prune_events(turn);
     }
 
     /// What a run holds beside its events.
-    fn prune_head(&mut self, pruning: Pruning, found: &Found) -> Result<(), StoreError> {
-        let Pruning { id, .. } = pruning;
-        let batch = &mut self.outgoing.batch;
-        if let Some(header) = read_some::<HeaderRecord>(found.value(0))? {
+    fn prune_head(&mut self, id: RunId, header: Option<&Bytes>, summary: Option<&Bytes>) {
+        let batch = &mut self.prune.batch;
+        // What cannot be read must not keep the others from being forgotten.
+        if let Some(header) = read_or_none::<HeaderRecord>(id, header) {
             for payload in [&header.definition, &header.inputs] {
                 unpin(batch, payload, id);
             }
@@ -126,19 +152,30 @@ impl Coordinator {
                 batch.delete(key_key(header.submitter.as_ref(), header.parent.as_ref(), key));
             }
         }
-        if let Some(summary) = read_some::<SummaryRecord>(found.value(1))? {
+        if let Some(summary) = read_or_none::<SummaryRecord>(id, summary) {
             let count = self.counts.kept_mut().of_mut(summary.state, summary.moved_to.is_some());
             *count = count.saturating_sub(1);
         }
         // From now on nobody finds it, whatever happens; the time it ended is the last to go.
         batch.delete(summary_key(id));
         batch.delete(header_key(id));
-        Ok(())
     }
 
-    fn prune_events(&mut self, turn: &mut Turn<'_>, pruning: Pruning) {
-        let scan = event_range(pruning.id, 0, PER_BATCH);
-        self.read(turn, ReadPlan::Range(scan), Reading::PruneEvents(pruning));
+    fn prune_events(&mut self, turn: &mut Turn<'_>) {
+        match self.prune.left.front() {
+            Some(pruning) if self.prune.batch.len() < PER_ROUND => {
+                let (scan, pruning) = (event_range(pruning.id, 0, EVENTS), *pruning);
+                self.read(turn, ReadPlan::Range(scan), Reading::PruneEvents(pruning));
+            }
+            _ => self.end_round(turn),
+        }
+    }
+
+    /// What is forgotten leaves; the next look comes when it has been written.
+    fn end_round(&mut self, turn: &Turn<'_>) {
+        self.outgoing.batch.append(std::mem::take(&mut self.prune.batch));
+        self.prune.at = turn.now;
+        self.after(After::PruneMore);
     }
 
     pub(super) fn on_prune_events(
@@ -152,7 +189,7 @@ impl Coordinator {
             Ok(found) => found.entries(),
             Err(error) => return self.prune_later(turn, &error),
         };
-        let batch = &mut self.outgoing.batch;
+        let batch = &mut self.prune.batch;
         for (key, value) in &entries {
             // What cannot be read pins nothing that anybody could find.
             if let Ok(record) = read::<EventRecord>(value)
@@ -164,14 +201,14 @@ impl Coordinator {
                 batch.delete(event_key(id, seq));
             }
         }
-        if entries.len() < PER_BATCH as usize {
-            batch.delete(finish_key(finished, id));
-            self.totals.pruned += 1;
-            self.prune.run = None;
+        if entries.len() == EVENTS as usize {
+            // These are still there for whoever reads now: the next ones come when they are gone.
+            return self.end_round(turn);
         }
-        // The next look comes with the acknowledgement of this one.
-        self.prune.at = turn.now;
-        self.after(After::PruneMore);
+        batch.delete(finish_key(finished, id));
+        self.totals.pruned += 1;
+        self.prune.left.pop_front();
+        self.prune_events(turn);
     }
 
     pub(super) fn on_prune_pure(&mut self, turn: &mut Turn<'_>, result: Result<Found, StoreError>) {
@@ -222,16 +259,28 @@ impl Coordinator {
             let pure = &mut self.counts.kept_mut().pure;
             *pure = pure.saturating_sub(1);
         }
-        self.prune.at = turn.now.after(LOOK_SOON);
+        self.prune.at = if ages.len() < PURE as usize { turn.now.after(LOOK_SOON) } else { turn.now };
         self.after(After::PruneMore);
     }
 
     fn prune_later(&mut self, turn: &Turn<'_>, error: &StoreError) {
         tracing::warn!(%error, "finished workflow runs could not be looked through for pruning; trying again in a minute");
-        self.prune.busy = false;
-        self.prune.run = None;
+        // What is left of these runs is found again by the time of their end.
+        self.prune.left.clear();
+        if self.prune.batch.is_empty() {
+            self.prune.go_on();
+        } else {
+            self.end_round(turn);
+        }
         self.prune.at = turn.now.after(LOOK_EVERY);
     }
+}
+
+fn read_or_none<R: Record>(id: RunId, value: Option<&Bytes>) -> Option<R> {
+    read_some(value).unwrap_or_else(|error| {
+        tracing::error!(%id, "a workflow run that is forgotten holds a damaged record: {error}");
+        None
+    })
 }
 
 fn unpin(batch: &mut Batch, payload: &Payload, id: RunId) {

@@ -132,11 +132,31 @@ pub(crate) struct Signal {
     pub payload: Json,
 }
 
+/// A unit that completed and may have to be taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Done {
+    /// Which.
+    pub unit: Unit,
+    /// What it gave, if its step has begun anew since: then this is not in the step any more.
+    pub before: Option<Box<Before>>,
+}
+
+/// What a step had before it began anew.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Before {
+    /// The result of the unit.
+    pub output: Option<Doc>,
+    /// The list that its items were taken from.
+    pub items: Option<Doc>,
+}
+
 /// A unit that is being taken back.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Undoing {
     /// Which.
     pub unit: Unit,
+    /// What it gave, if its step has begun anew since.
+    pub before: Option<Box<Before>>,
     /// The attempts.
     pub tries: Tries,
 }
@@ -185,11 +205,11 @@ pub(crate) struct Run {
     /// Steps that are not finished.
     pub unfinished: u32,
     /// Units that completed and have a compensation, in order of completion.
-    pub undo: Vec<Unit>,
+    pub undo: Vec<Done>,
     /// The unit that is being taken back.
     pub undoing: Option<Undoing>,
     /// Units that could not be taken back.
-    pub stuck: Vec<Unit>,
+    pub stuck: Vec<Done>,
     /// Signals that nobody has waited for yet, oldest first.
     pub signals: VecDeque<Signal>,
     /// When it was submitted.
@@ -372,6 +392,35 @@ impl Run {
             (true, false) => self.unfinished += 1,
             _ => {}
         }
+    }
+}
+
+impl Undoing {
+    /// As it was before.
+    fn into_done(self) -> Done {
+        Done { unit: self.unit, before: self.before }
+    }
+}
+
+impl Done {
+    /// Bytes that are taken for the result of an item: its length is only known by its event.
+    const ITEM_LEN: u32 = 1024;
+
+    /// What is taken back begins anew: what it gave is kept here.
+    fn kept(self, run: &Run) -> Self {
+        let step = run.step(self.unit.step);
+        let items = step.and_then(|step| step.items.as_ref());
+        let output = match self.unit.item {
+            None => step.and_then(|step| step.output.clone()),
+            Some(item) => items.and_then(|items| items.end(item)).map(Self::item_result),
+        };
+        let items = items.map(|items| items.list.clone());
+        Self { before: self.before.or_else(|| Some(Box::new(Before { output, items }))), ..self }
+    }
+
+    /// The result of an item, by the event that has it.
+    pub(crate) fn item_result(seq: u64) -> Doc {
+        Doc::Event { seq, len: Self::ITEM_LEN }
     }
 }
 

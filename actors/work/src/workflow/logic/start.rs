@@ -175,13 +175,16 @@ impl Coordinator {
 
     /// An attempt begins, with this input or that of the attempt before.
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>, flight: FlightId, input: Option<(Payload, Cid)>) {
-        let Some(kind) = self.flights.get_mut(&flight).map(|flight| {
+        let Some((kind, id, unit)) = self.flights.get_mut(&flight).map(|flight| {
             flight.stage = Stage::Submitting { unsure: false };
             (flight.refused, flight.trouble) = (0, None);
-            flight.kind
+            (flight.kind, flight.run, flight.unit)
         }) else {
             return;
         };
+        if let Some(live) = self.runs.get_mut(&id) {
+            live.has_begun(unit);
+        }
         self.totals.attempts += 1;
         match kind {
             Kind::Task => self.begin_task(turn, flight, input),
@@ -207,6 +210,7 @@ impl Coordinator {
     /// It is not under way any more.
     pub(super) fn land(&mut self, flight: FlightId) -> Option<Flight> {
         let landed = self.flights.remove(&flight)?;
+        self.unheard.remove(&flight);
         if let Some(task) = landed.task() {
             self.by_task.remove(&task);
         }

@@ -3,7 +3,7 @@
 use super::flight::AttemptEnd;
 use super::io::{Effect, FlightId, SubmitTask};
 use super::live::{Flight, Kind, Stage};
-use super::run::Tries;
+use super::run::{Run, Tries};
 use super::units::may_retry;
 use super::{Coordinator, Turn};
 use crate::workflow::definition::{Action, Place, Step, TaskAction};
@@ -72,7 +72,10 @@ impl Coordinator {
                 Doc::Header { .. } => return None,
             },
         };
-        let key = task_key(flight, tries, run.round);
+        let key = match flight.kind {
+            Kind::Undo => undo_key(flight, tries, run),
+            _ => task_key(flight, tries, run.round, ""),
+        };
         let (labels, target_peers) = self.place_of(flight.run, step, action);
         let attempt = tries.begun;
         let spec = TaskSpec {
@@ -93,7 +96,12 @@ impl Coordinator {
     }
 
     /// Which workers may do it.
-    fn place_of(&self, id: RunId, step: &Step, action: &TaskAction) -> (BTreeSet<String>, BTreeSet<PeerId>) {
+    pub(super) fn place_of(
+        &self,
+        id: RunId,
+        step: &Step,
+        action: &TaskAction,
+    ) -> (BTreeSet<String>, BTreeSet<PeerId>) {
         let Place { peer, capability, labels, same_as } = &step.place;
         let mut labels = labels.clone();
         // Whoever claims it serves its tool; any other capability is a label.
@@ -116,7 +124,7 @@ impl Coordinator {
     ) {
         self.unanswered = self.unanswered.saturating_sub(1);
         match result {
-            Ok(submitted) => self.task_known(turn, id, submitted.id),
+            Ok(submitted) => self.task_known(turn, id, &submitted),
             Err(refused) => self.task_refused(turn, id, refused),
         }
         if self.unanswered == 0 {
@@ -125,7 +133,19 @@ impl Coordinator {
         self.settle(turn);
     }
 
-    fn task_known(&mut self, turn: &mut Turn<'_>, id: FlightId, task: TaskId) {
+    /// The attempt of a flight may have been submitted before the start.
+    pub(super) fn ask_again(&mut self, id: FlightId) {
+        if !self.steps_known {
+            self.unheard.insert(id);
+        }
+    }
+
+    fn task_known(&mut self, turn: &mut Turn<'_>, id: FlightId, submitted: &Submitted) {
+        let task = submitted.id;
+        if !submitted.status.is_finished() {
+            // (The end of one that is finished is told in a message of its own.)
+            self.unheard.remove(&id);
+        }
         let early = self.early.remove(&task);
         let every = self.options.reconcile();
         let Some(flight) = self.flights.get_mut(&id) else {
@@ -273,10 +293,16 @@ pub(super) fn task_action(step: &Step) -> Option<&TaskAction> {
 }
 
 /// The same for the same attempt of the same coordination, however often it is submitted.
-fn task_key(flight: &Flight, tries: &Tries, round: u32) -> String {
-    let undo = if flight.kind == Kind::Undo { "u" } else { "" };
+fn task_key(flight: &Flight, tries: &Tries, round: u32, undo: &str) -> String {
     let Tries { begun, epoch, .. } = tries;
     format!("wf/{}/{}/{undo}{begun}/{round}/{epoch}", flight.run, flight.unit)
+}
+
+/// The same for an attempt to take a unit back. A unit whose step began anew may have to be taken back more than once.
+fn undo_key(flight: &Flight, tries: &Tries, run: &Run) -> String {
+    let earlier = run.undo.iter().filter(|done| done.unit == flight.unit).count();
+    let undo = if earlier == 0 { "u".to_owned() } else { format!("u{earlier}-") };
+    task_key(flight, tries, run.round, &undo)
 }
 
 fn metadata(run: RunId, step: &str, unit: Unit, attempt: u32, kind: Kind) -> Json {

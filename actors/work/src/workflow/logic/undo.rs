@@ -19,7 +19,7 @@ impl Coordinator {
             // Between two attempts.
             return;
         }
-        let Some(unit) = live.run.undo.last().copied() else { return self.try_end(turn, id) };
+        let Some(unit) = live.run.undo.last().map(|done| done.unit) else { return self.try_end(turn, id) };
         let flight = self.take_off(id, unit, Kind::Undo, Stage::Preparing);
         self.limit_undo(turn, id, unit);
         self.prepare(turn, flight, Wanted::Undo);
@@ -79,6 +79,9 @@ impl Coordinator {
         self.drop_undo(id, "taking back was given up");
         self.unlimit_undo(id);
         self.emit(turn.now, id, Event::UndoGivenUp { by });
+        if self.runs.get(&id).is_some_and(|live| live.waits_for_parts) {
+            self.abandon_flights(turn, id, false);
+        }
         self.try_end(turn, id);
     }
 

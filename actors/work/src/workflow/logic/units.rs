@@ -24,7 +24,7 @@ impl Coordinator {
     ) {
         let (output, output_cid) = output;
         if how == How::Ran {
-            self.keep_pure(turn, id, unit, &output, output_cid);
+            self.keep_pure(turn, id, unit, &output, output_cid, &ended);
         }
         self.totals.units_completed += 1;
         self.note_end(turn, id, unit, "completed");

@@ -1,14 +1,15 @@
 //! How runs are shown.
 
 use super::end::seconds;
-use super::live::{Flight, Live, Stage};
+use super::live::{Flight, Kind, Live, Stage};
 use super::run::{Phase, StepRun};
-use super::{Answer, Coordinator, Shown, Ticket, Turn};
+use super::tasks::task_action;
+use super::{Answer, Coordinator, Shown, ShownTask, Ticket, Turn};
 use crate::workflow::definition::{Step, StepIx};
 use crate::workflow::records::Unit;
 use meshwork_proto::workflow::{RunView, StepState, StepView};
 use meshwork_proto::{PeerId, RunId, TaskId, UnixMillis};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tasks of which the queue is asked how far they are, for one view.
 const ASKED_TASKS: usize = 16;
@@ -72,28 +73,36 @@ impl Coordinator {
         peers
     }
 
-    fn step_views(&self, live: &Live) -> (Vec<StepView>, Vec<(usize, TaskId)>) {
+    fn step_views(&self, live: &Live) -> (Vec<StepView>, Vec<ShownTask>) {
         let mut tasks = Vec::new();
         let mut views = Vec::with_capacity(live.run.workflow.steps.len());
         for (place, definition) in live.run.workflow.steps.iter().enumerate() {
             let step = StepIx::try_from(place).unwrap_or(StepIx::MAX);
             let flight = live.flights.get(&Unit::step(step)).and_then(|flight| self.flights.get(flight));
-            let task = flight.and_then(Flight::task);
-            if let Some(task) = task.or_else(|| self.task_of_item(live, step))
-                && tasks.len() < ASKED_TASKS
-            {
-                tasks.push((place, task));
-            }
-            views.push(step_view(live, step, definition, task));
+            let flight = flight.filter(|flight| flight.task().is_some());
+            tasks.extend(
+                flight
+                    .or_else(|| self.flight_of_item(live, step))
+                    .and_then(|flight| self.shown_task(live, place, definition, flight)),
+            );
+            views.push(step_view(live, step, definition, flight.and_then(Flight::task)));
         }
-        (views, tasks)
+        (views, asked(tasks))
+    }
+
+    fn shown_task(&self, live: &Live, place: usize, step: &Step, flight: &Flight) -> Option<ShownTask> {
+        let action = if flight.kind == Kind::Undo { step.compensate.as_ref() } else { task_action(step) }?;
+        let (labels, targets) = self.place_of(live.run.id, step, action);
+        let (task, tool) = (flight.task()?, action.tool.clone());
+        Some(ShownTask { step: place, task, tool, labels, targets, alike: Vec::new() })
     }
 
     /// Some task of a step with items, to be asked for what it waits for.
-    fn task_of_item(&self, live: &Live, step: StepIx) -> Option<TaskId> {
+    fn flight_of_item(&self, live: &Live, step: StepIx) -> Option<&Flight> {
         let items = Unit::item(step, 0)..=Unit::item(step, u32::MAX);
-        let flying = live.flights.range(items).take(NAMED);
-        flying.filter_map(|(_, flight)| self.flights.get(flight)?.task()).next()
+        let mut flying =
+            live.flights.range(items).take(NAMED).filter_map(|(_, flight)| self.flights.get(flight));
+        flying.find(|flight| flight.task().is_some())
     }
 
     /// What a run waits for as a whole, in words.
@@ -145,6 +154,27 @@ impl Coordinator {
         }
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
+}
+
+/// The tasks that the queue is asked about: one for each kind of worker that is waited for, then others.
+fn asked(tasks: Vec<ShownTask>) -> Vec<ShownTask> {
+    let mut kinds: BTreeMap<(String, BTreeSet<String>, BTreeSet<PeerId>), usize> = BTreeMap::new();
+    let mut asked: Vec<ShownTask> = Vec::new();
+    let mut others = Vec::new();
+    for task in tasks {
+        let kind = (task.tool.clone(), task.labels.clone(), task.targets.clone());
+        let known = kinds.get(&kind).copied();
+        if let Some(first) = known.and_then(|first| asked.get_mut(first)) {
+            first.alike.push(task.step);
+            others.push(task);
+        } else if asked.len() < ASKED_TASKS {
+            kinds.insert(kind, asked.len());
+            asked.push(task);
+        }
+    }
+    let room = ASKED_TASKS.saturating_sub(asked.len());
+    asked.extend(others.into_iter().take(room));
+    asked
 }
 
 fn waiting_to_move(now: UnixMillis, live: &Live) -> Option<String> {

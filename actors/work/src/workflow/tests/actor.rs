@@ -2,8 +2,10 @@
 
 mod documents;
 mod durable;
+mod parts;
 mod peers;
 mod scene;
+mod waiting;
 
 use super::bench::{other, submission};
 use crate::workflow::options::WorkflowOptions;

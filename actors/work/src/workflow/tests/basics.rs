@@ -224,3 +224,29 @@ fn nothing_is_told_before_it_is_on_the_disk() {
     bench.auto = true;
     assert_eq!(bench.output(id), json!(null));
 }
+
+#[test]
+fn the_queue_may_forget_ended_steps_when_all_that_were_under_way_were_asked_after() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.steps_known, 1, "there are none");
+    let id = bench.submit(&greet(), &json!({}));
+    bench.complete("hello", json!({"text": "x"}));
+    let (ended, waits) = (bench.task("each/0"), bench.task("each/1"));
+    bench.queue.finish(ended, Ok(json!("ended while the node was down")), "worker");
+    bench.auto = false;
+    bench.restart();
+    let submits = |pending: &Pending| matches!(pending, Pending::Submit(_));
+    while let Some(place) = bench.pending.iter().position(submits) {
+        assert_eq!(bench.steps_known, 0);
+        bench.perform(place);
+        bench.turn(|_, _| {});
+    }
+    assert_eq!(bench.steps_known, 0, "the end of the first one was not heard yet");
+    bench.settle();
+    assert_eq!(bench.steps_known, 1);
+    assert!(bench.history(id).contains(&"step_completed each/0".to_owned()), "it is on the disk before");
+    bench.auto = true;
+    assert_eq!(bench.queue.tasks[&waits].done, 0);
+    bench.work(echo);
+    assert_eq!((bench.get(id).state, bench.steps_known), (RunState::Completed, 1));
+}

@@ -8,7 +8,7 @@ use super::fake_queue::FakeQueue;
 use crate::workflow::definition::Workflow;
 use crate::workflow::logic::{
     Answer, CheckId, CommitId, Coordinator, Effect, FlightId, HandOver, Op, Prepare, ReadId, ReadPlan,
-    Refused, Setup, SubCall, SubSubmit, SubmitTask, Ticket, Turn,
+    Refused, Setup, SubCall, SubSubmit, SubmitTask, Ticket, Turn, rebuild,
 };
 use crate::workflow::options::WorkflowOptions;
 use meshwork_proto::canonical::to_canonical;
@@ -63,6 +63,8 @@ pub(crate) struct Bench {
     pub moves: VecDeque<HandOver>,
     pub fetches: VecDeque<(PeerId, TakeOverRun)>,
     pub fatal: Option<StoreError>,
+    /// The queue was told so often that all steps are known.
+    pub steps_known: usize,
     /// Commits that were sent.
     pub commits: usize,
     pub written: usize,
@@ -127,6 +129,7 @@ impl Bench {
             moves: VecDeque::new(),
             fetches: VecDeque::new(),
             fatal: None,
+            steps_known: 0,
             commits: 0,
             written: 0,
             definitions: BTreeMap::new(),
@@ -157,6 +160,7 @@ impl Bench {
         self.moves.clear();
         self.fetches.clear();
         self.fatal = None;
+        self.steps_known = 0;
         self.starts += 1;
         self.state = fresh(&self.peer, &self.options, self.starts);
         self.load();
@@ -167,7 +171,7 @@ impl Bench {
         self.state.load_counts(counts.as_ref()).unwrap();
         for id in self.disk.active() {
             let stored = self.stored(id).expect("a run that is unfinished");
-            self.state.load_run(id, &stored);
+            self.state.load_run(Box::new(rebuild(id, &stored)));
         }
         self.turn(|state, turn| state.loaded(turn));
     }
@@ -209,6 +213,7 @@ impl Bench {
             Effect::SubmitTask(task) => self.pending.push_back(Pending::Submit(task)),
             Effect::CancelTask { flight, task, .. } => self.pending.push_back(Pending::Cancel(flight, task)),
             Effect::WatchTask { flight, task } => self.pending.push_back(Pending::Watch(flight, task)),
+            Effect::StepsKnown => self.steps_known += 1,
             Effect::CallSub { flight, peer, call } => self.calls.push_back((flight, peer, call)),
             Effect::HandOver(what) => self.moves.push_back(*what),
             Effect::Fetch { from, what } => self.fetches.push_back((from, what)),
@@ -239,8 +244,8 @@ impl Bench {
                 self.one_turn(|state, turn| state.on_read(turn, id, Ok(found)));
             }
             Pending::Load(id) => {
-                let stored = self.stored(id);
-                self.one_turn(|state, turn| state.fetched(turn, id, Ok(stored)));
+                let run = self.stored(id).map(|stored| Box::new(rebuild(id, &stored)));
+                self.one_turn(|state, turn| state.fetched(turn, id, Ok(run)));
             }
             Pending::Check(id, what) => {
                 let checked = self.check(&what);

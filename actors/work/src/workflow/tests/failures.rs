@@ -1,6 +1,7 @@
 //! Attempts that fail, and what becomes of the run.
 
 use super::bench::{Bench, Pending};
+use crate::workflow::logic::Op;
 use meshwork_proto::workflow::{RunState, StepState};
 use meshwork_proto::{ErrorCode, MeshError};
 use serde_json::{Value, json};
@@ -246,5 +247,117 @@ fn an_end_that_was_not_heard_is_asked_for() {
     bench.advance(29_000);
     assert_eq!(bench.get(id).state, RunState::Running);
     bench.advance(20_000);
+    assert_eq!(bench.get(id).state, RunState::Completed);
+}
+
+#[test]
+fn an_item_that_waits_for_its_next_attempt_keeps_its_place() {
+    let mut bench = Bench::new();
+    let step = json!({"id": "a", "for_each": [1, 2, 3], "max_parallel": 1, "tool": "t", "input": {"n": "${item}"},
+        "retry": {"max_attempts": 2, "backoff_s": 10}});
+    let id = bench.submit(&one(step), &json!({}));
+    bench.fail("a/0", "broke");
+    assert!(bench.queued().is_empty(), "one at a time, the first one first");
+    bench.restart();
+    assert!(bench.queued().is_empty());
+    bench.advance(10_001);
+    bench.complete("a/0", json!(0));
+    bench.complete("a/1", json!(1));
+    bench.complete("a/2", json!(2));
+    assert_eq!(bench.output(id), json!({"a": [0, 1, 2]}));
+}
+
+/// Pauses the run, or lets it go on.
+fn control(id: meshwork_proto::RunId, action: meshwork_proto::workflow::RunAction) -> Op {
+    Op::Control(meshwork_proto::workflow::ControlRun { id, action })
+}
+
+#[test]
+fn a_wait_that_was_evaluated_while_its_run_was_paused_goes_on_with_it() {
+    let mut bench = Bench::new();
+    bench.auto = false;
+    let step = json!({"id": "w", "wait": {"signal": "go"}, "when": "inputs.go"});
+    let definition = json!({"name": "w", "inputs": {"go": {"default": true}}, "steps": [step]});
+    bench.ask(Op::Submit(super::bench::submission(&definition, &json!({}))));
+    let is_prepare = |pending: &Pending| matches!(pending, Pending::Prepare(_));
+    while !bench.pending.iter().any(is_prepare) {
+        bench.perform(0);
+        bench.turn(|_, _| {});
+    }
+    let id = bench.disk.active()[0];
+    bench.ask(control(id, meshwork_proto::workflow::RunAction::Pause));
+    bench.settle();
+    bench.auto = true;
+    bench.ask(control(id, meshwork_proto::workflow::RunAction::Resume));
+    assert_eq!(bench.get(id).steps[0].state, StepState::Waiting);
+}
+
+#[test]
+fn results_of_items_that_cannot_be_put_together_while_the_run_is_paused_fail_their_step_then() {
+    let mut bench = Bench::new();
+    let step = json!({"id": "a", "for_each": [1], "tool": "t", "input": {}, "on_failure": "continue"});
+    let id = bench.submit(&one(step), &json!({}));
+    bench.auto = false;
+    bench.complete("a/0", json!(0));
+    while !bench.pending.iter().any(|pending| matches!(pending, Pending::Prepare(_))) {
+        bench.perform(0);
+        bench.turn(|_, _| {});
+    }
+    bench.ask(control(id, meshwork_proto::workflow::RunAction::Pause));
+    let gathers = |pending: &Pending| match pending {
+        Pending::Prepare(prepare) => Some(prepare.flight),
+        _ => None,
+    };
+    let flight = bench.pending.iter().find_map(gathers).unwrap();
+    bench.pending.retain(|pending| gathers(pending).is_none());
+    let lost = MeshError::new(ErrorCode::Corrupt, "the result of an item cannot be read");
+    bench.turn(|state, turn| {
+        state.prepared(turn, flight, crate::workflow::logic::Prepared::Failed(lost));
+    });
+    bench.settle();
+    bench.auto = true;
+    bench.ask(control(id, meshwork_proto::workflow::RunAction::Resume));
+    let view = bench.get(id);
+    assert_eq!((view.state, view.steps[0].state), (RunState::Completed, StepState::Failed));
+}
+
+#[test]
+fn results_that_were_taken_back_do_not_count_against_the_limit_of_a_step() {
+    let options = crate::workflow::WorkflowOptions {
+        max_output_bytes: 1000,
+        ..crate::workflow::WorkflowOptions::default()
+    };
+    let mut bench = Bench::with(options);
+    let definition = json!({"name": "i", "steps": [
+        {"id": "all", "for_each": [1, 2], "tool": "t", "input": {}, "compensate": {"tool": "undo", "input": {}}},
+        {"id": "bad", "needs": ["all"], "tool": "t", "input": {}, "on_failure": "compensate"}
+    ]});
+    let id = bench.submit(&definition, &json!({}));
+    let half = json!("x".repeat(400));
+    for round in 0..3 {
+        bench.complete("all/0", half.clone());
+        bench.complete("all/1", half.clone());
+        bench.fail("bad", "broke");
+        bench.work(|_, _| Ok(json!(0)));
+        assert_eq!(bench.get(id).error.unwrap().message, "step bad: broke", "round {round}");
+        bench.control(id, meshwork_proto::workflow::RunAction::Retry { from: None }).unwrap();
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_after_its_end_takes_a_place_as_others_do() {
+    let options =
+        crate::workflow::WorkflowOptions { max_running: 1, ..crate::workflow::WorkflowOptions::default() };
+    let mut bench = Bench::with(options);
+    let id = bench.submit(&one(json!({"id": "a", "tool": "t", "input": {}})), &json!({}));
+    bench.fail("a", "broke");
+    let other = bench.submit(&one(json!({"id": "b", "tool": "t", "input": {}})), &json!({}));
+    let again = meshwork_proto::workflow::RunAction::Retry { from: None };
+    let refused = bench.control(id, again.clone()).unwrap_err();
+    assert!(refused.to_string().contains("1 workflow runs are running, of at most 1"), "{refused}");
+    bench.complete("b", json!(0));
+    assert_eq!(bench.get(other).state, RunState::Completed);
+    bench.control(id, again).unwrap();
+    bench.complete("a", json!(0));
     assert_eq!(bench.get(id).state, RunState::Completed);
 }

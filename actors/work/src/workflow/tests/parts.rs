@@ -188,8 +188,8 @@ fn a_part_that_was_on_its_way_when_its_run_ended_is_given_up_by_whoever_has_it_t
         bench.calls.clear();
         cancel(&mut bench, id);
         assert!(told(&mut bench, part).is_empty(), "it is not known who has it");
-        // Longer than the run waits for what it runs.
-        bench.advance(100_000);
+        // Longer than the run waits for what is taken back by its parts.
+        bench.advance(3_700_000);
         assert_eq!(bench.get(id).state, RunState::Cancelled);
         if taken {
             hand(&mut bench, part, Handed::Taken);

@@ -339,3 +339,88 @@ fn the_result_of_a_pure_step_is_used_again_for_the_same_input_and_for_a_while() 
     bench.submit(&pure, &json!({"n": 1}));
     assert_eq!(bench.queued().len(), 1);
 }
+
+#[test]
+fn many_runs_are_forgotten_with_few_commits() {
+    let mut bench = Bench::with(WorkflowOptions { retention_s: 1000.0, ..WorkflowOptions::default() });
+    let mut ids = Vec::new();
+    for n in 0..300 {
+        ids.push(bench.submit(&one("n"), &json!({})));
+        bench.complete("a", json!(n));
+    }
+    // One of them has more events than are read at a time.
+    let items: Vec<u32> = (0..300).collect();
+    let fan = json!({"name": "fan", "steps": [{"id": "f", "for_each": items, "tool": "t", "input": {}}]});
+    ids.push(bench.submit(&fan, &json!({})));
+    bench.work(|_, _| Ok(json!(0)));
+    let kept = bench.submit(&one("n"), &json!({}));
+    bench.restart();
+    let before = bench.commits;
+    bench.advance(1_100_000);
+    for id in ids {
+        assert_eq!(bench.try_get(id), Err(WorkflowError::UnknownRun(id)));
+    }
+    let commits = bench.commits - before;
+    assert!(commits <= 25, "{commits} commits");
+    assert_eq!(bench.get(kept).state, RunState::Running);
+    assert_eq!((bench.disk.count(b'h'), bench.disk.count(b's'), bench.disk.count(b'f')), (1, 0, 0));
+    assert!(bench.disk.count(b'e') < 10);
+    assert_eq!(bench.state.by_state()[&RunState::Completed], 0);
+}
+
+#[test]
+fn results_of_pure_steps_are_forgotten_as_many_as_are_due() {
+    let mut bench = Bench::with(WorkflowOptions { pure_retention_s: 1000.0, ..WorkflowOptions::default() });
+    let items: Vec<u32> = (0..510).collect();
+    let pure = json!({"name": "p", "steps": [
+        {"id": "a", "for_each": items, "tool": "t", "pure": true, "input": {"n": "${item}"}}
+    ]});
+    bench.submit(&pure, &json!({}));
+    bench.work(|_, input| Ok(input.clone()));
+    assert_eq!(bench.disk.count(b'p'), 510);
+    bench.advance(1_000_000);
+    while bench.disk.count(b'p') == 510 {
+        bench.advance(100);
+    }
+    bench.advance(100);
+    assert_eq!((bench.disk.count(b'p'), bench.disk.count(b'q')), (0, 0), "not some of them each second");
+}
+
+#[test]
+fn results_of_pure_steps_are_used_only_where_they_would_be_made_in_the_same_way() {
+    use meshwork_proto::PeerId;
+    let step = |more: Value| {
+        let mut step = json!({"id": "a", "tool": "t", "pure": true, "input": {"n": 1}});
+        step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"name": "p", "steps": [step]})
+    };
+    let mut bench = Bench::new();
+    let mut run = |caller: meshwork_proto::Caller, definition: &Value, targets: &[PeerId]| {
+        let mut submit = submission(definition, &json!({}));
+        submit.target_peers = targets.iter().cloned().collect();
+        let ticket = bench.ask_as(caller, Op::Submit(submit));
+        bench.answer(ticket).unwrap();
+        let made = bench.queued().len();
+        bench.work(|_, _| Ok(json!("made")));
+        made
+    };
+    let (plain, local) = (step(json!({})), meshwork_proto::Caller::Local);
+    assert_eq!(run(local.clone(), &plain, &[]), 1);
+    assert_eq!(run(local.clone(), &plain, &[]), 0, "the same");
+    assert_eq!(
+        run(member(other()), &plain, &[]),
+        1,
+        "of another submitter, who may have made anything of it"
+    );
+    assert_eq!(run(member(other()), &plain, &[]), 0);
+    assert_eq!(run(local.clone(), &plain, &[other()]), 1, "only that peer is trusted with it");
+    assert_eq!(run(local.clone(), &plain, &[other()]), 0);
+    let at_peer = step(json!({"peer": super::bench::OWNER}));
+    assert_eq!(run(local.clone(), &at_peer, &[]), 1, "at a peer that is named");
+    let labelled = step(json!({"labels": ["gpu"]}));
+    assert_eq!(run(local.clone(), &labelled, &[]), 1, "by a worker of another kind");
+    assert_eq!(run(local.clone(), &labelled, &[]), 0);
+    assert_eq!(run(local.clone(), &at_peer, &[]), 1, "who made it was not who is named: nothing was kept");
+    let with_model = step(json!({"model": "m"}));
+    assert_eq!(run(local, &with_model, &[]), 1);
+}

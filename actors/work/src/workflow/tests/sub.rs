@@ -198,7 +198,22 @@ fn a_sub_workflow_at_a_peer_is_cancelled_with_its_run() {
     );
     assert_eq!(bench.get(id).state, RunState::Running, "it waits for the peer");
     bench.advance(61_000);
+    assert_eq!(bench.get(id).state, RunState::Running, "it takes back what it did, before anything else is");
+    bench.advance(3_600_000);
     assert_eq!(bench.get(id).state, RunState::Cancelled);
+}
+
+#[test]
+fn a_sub_workflow_whose_peer_is_gone_is_not_waited_for_when_that_is_given_up() {
+    for seconds in [10, 100] {
+        let mut bench = Bench::new();
+        let (id, _) = at_other(&mut bench);
+        bench.control(id, RunAction::Cancel { reason: None, compensate: true }).unwrap();
+        bench.advance(seconds * 1_000);
+        bench.control(id, RunAction::Cancel { reason: None, compensate: false }).unwrap();
+        bench.advance(60_000);
+        assert_eq!(bench.get(id).state, RunState::Cancelled);
+    }
 }
 
 #[test]

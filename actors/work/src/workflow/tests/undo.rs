@@ -277,3 +277,82 @@ fn taking_back_can_be_given_up_in_a_run_that_fails() {
     let message = view.error.unwrap().message;
     assert!(message.ends_with("these steps were not taken back: a"), "{message}");
 }
+
+#[test]
+fn a_sub_workflow_takes_back_what_it_did_before_what_came_before_it_is_taken_back() {
+    let mut bench = Bench::new();
+    let child = json!({"name": "child", "steps": [
+        {"id": "x", "tool": "t", "input": {}, "compensate": {"tool": "undo", "input": {}}},
+        {"id": "y", "needs": ["x"], "tool": "t", "input": {}}
+    ]});
+    let definition = json!({"name": "parent", "workflows": {"child": child}, "steps": [
+        {"id": "a", "tool": "t", "input": {}, "compensate": {"tool": "undo", "input": {}}},
+        {"id": "part", "needs": ["a"], "workflow": "child", "inputs": {}},
+        {"id": "bad", "needs": ["a"], "tool": "t", "input": {}, "on_failure": "compensate"}
+    ]});
+    let id = bench.submit(&definition, &json!({}));
+    bench.complete("a", json!(0));
+    bench.complete("x", json!(0));
+    bench.fail("bad", "broke");
+    // It takes longer than running steps have to stop.
+    bench.advance(600_000);
+    let queued: Vec<String> = bench.queued().into_iter().map(|(_, step)| step).collect();
+    assert_eq!(queued, ["undo x"]);
+    bench.complete("undo x", json!(0));
+    bench.complete("undo a", json!(0));
+    assert_eq!(bench.get(id).state, RunState::Failed);
+}
+
+#[test]
+fn what_a_step_did_before_it_ran_again_is_taken_back_too() {
+    let mut bench = Bench::new();
+    let undo = |id: &str| json!({"tool": "undo", "input": {"was": format!("${{steps.{id}.output}}")}});
+    let mut definition = saga();
+    definition["steps"][0]["compensate"] = undo("a");
+    definition["steps"][1]["compensate"] = undo("b");
+    definition["steps"][3]["on_failure"] = json!("fail");
+    let id = bench.submit(&definition, &json!({}));
+    for step in ["a", "b", "plain"] {
+        bench.complete(step, json!(format!("{step} 1")));
+    }
+    bench.fail("c", "broke");
+    bench.control(id, RunAction::Retry { from: Some("b".into()) }).unwrap();
+    bench.complete("b", json!("b 2"));
+    bench.restart();
+    bench.control(id, RunAction::Cancel { reason: None, compensate: true }).unwrap();
+    let mut undone = Vec::new();
+    while let Some((task, _)) = bench.queued().first().cloned() {
+        undone.push(bench.input_of(task)["was"].clone());
+        bench.finish(task, Ok(json!(0)));
+        bench.restart();
+    }
+    assert_eq!(undone, ["b 2", "b 1", "a 1"]);
+    let states: Vec<StepState> = bench.get(id).steps.iter().map(|step| step.state).collect();
+    assert_eq!(states[..2], [StepState::Compensated, StepState::Compensated]);
+}
+
+#[test]
+fn items_that_ran_before_their_step_ran_again_are_taken_back_with_their_own_results() {
+    let mut bench = Bench::new();
+    let definition = json!({"name": "i", "inputs": {"l": {"default": ["x", "y"]}}, "steps": [
+        {
+            "id": "all", "for_each": "${inputs.l}", "max_parallel": 1, "tool": "t", "input": {},
+            "compensate": {"tool": "undo", "input": {"item": "${item}", "was": "${steps.all.output}"}}
+        },
+        {"id": "bad", "needs": ["all"], "tool": "t", "input": {}}
+    ]});
+    let id = bench.submit(&definition, &json!({}));
+    bench.complete("all/0", json!(10));
+    bench.complete("all/1", json!(11));
+    bench.fail("bad", "broke");
+    bench.control(id, RunAction::Retry { from: Some("all".into()) }).unwrap();
+    bench.complete("all/0", json!(20));
+    bench.control(id, RunAction::Cancel { reason: None, compensate: true }).unwrap();
+    let mut undone = Vec::new();
+    bench.work(|_, input| {
+        undone.push((input["item"].clone(), input["was"].clone()));
+        Ok(json!(0))
+    });
+    let expected = [("x", 20), ("y", 11), ("x", 10)].map(|(item, was)| (json!(item), json!(was)));
+    assert_eq!(undone, expected);
+}

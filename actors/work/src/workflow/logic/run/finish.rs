@@ -1,6 +1,6 @@
 //! The ends of units and of the whole run.
 
-use super::{Doc, Ending, Phase, Run};
+use super::{Doc, Done, Ending, Phase, Run};
 use crate::workflow::definition::StepIx;
 use crate::workflow::records::{Event, How, Unit};
 use meshwork_proto::workflow::{RunState, StepState};
@@ -17,8 +17,7 @@ impl Run {
         match unit.item {
             Some(item) => {
                 if let Some(items) = self.items_mut(unit.step) {
-                    items.set_end(item, seq);
-                    items.bytes = items.bytes.saturating_add(doc.len());
+                    items.set_end(item, seq, doc.len());
                 }
             }
             None => {
@@ -32,7 +31,7 @@ impl Run {
         }
         // What was made before, waited for or only gathered changed nothing in the world.
         if *how == How::Ran && self.definition(unit.step).is_some_and(|step| step.compensate.is_some()) {
-            self.undo.push(*unit);
+            self.undo.push(Done { unit: *unit, before: None });
         }
         self.finish_unit(at, *unit, StepState::Completed);
     }

@@ -5,7 +5,7 @@ use crate::workflow::logic::doc::Doc;
 use meshwork_proto::workflow::{ItemCounts, StepState};
 use std::collections::BTreeMap;
 
-/// Items by state. A finished item takes nine bytes; what happens to one is kept only until it is finished.
+/// Items by state. A finished item takes thirteen bytes; what happens to one is kept only until it is finished.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Items {
     /// The list.
@@ -23,6 +23,8 @@ pub(crate) struct Items {
     states: Vec<StepState>,
     /// Number of the event that completed each; 0 = none did.
     ends: Vec<u64>,
+    /// Bytes of the result of each.
+    lens: Vec<u32>,
 }
 
 impl Items {
@@ -37,6 +39,7 @@ impl Items {
             done: 0,
             states: vec![StepState::Pending; total as usize],
             ends: vec![0; total as usize],
+            lens: vec![0; total as usize],
         }
     }
 
@@ -65,9 +68,14 @@ impl Items {
         self.done > 0
     }
 
-    pub(super) fn set_end(&mut self, item: u32, seq: u64) {
-        if let Some(end) = self.ends.get_mut(item as usize) {
+    /// The event that completed an item, with its result of so many bytes; 0 = none did.
+    pub(super) fn set_end(&mut self, item: u32, seq: u64, len: u64) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let places = (self.ends.get_mut(item as usize), self.lens.get_mut(item as usize));
+        if let (Some(end), Some(old)) = places {
             *end = seq;
+            self.bytes = self.bytes.saturating_sub(u64::from(std::mem::replace(old, len)));
+            self.bytes = self.bytes.saturating_add(u64::from(len));
         }
     }
 
@@ -90,7 +98,7 @@ impl Items {
             let done = matches!(self.state(item), Some(StepState::Completed | StepState::Skipped));
             if !done {
                 self.set(item, StepState::Pending);
-                self.set_end(item, 0);
+                self.set_end(item, 0, 0);
             }
         }
         self.live.clear();

@@ -1,7 +1,8 @@
 //! Going on after the end: what has not completed begins anew, and what is asked for runs again.
 
-use super::{Phase, Run, StepRun};
+use super::{Phase, Run, StepRun, Undoing};
 use crate::workflow::definition::StepIx;
+use crate::workflow::records::Unit;
 use meshwork_proto::UnixMillis;
 use meshwork_proto::workflow::StepState;
 
@@ -26,16 +27,18 @@ impl Run {
         self.started.get_or_insert(at);
         self.timed_from = at;
         (self.finished, self.output, self.output_cid, self.error) = (None, None, None, None);
-        self.undoing = None;
-        // What could not be taken back is still there to be taken back.
+        // What could not be taken back is still there to be taken back; and so is what a step did that begins anew.
         let mut undo = std::mem::take(&mut self.stuck);
         undo.append(&mut self.undo);
+        undo.extend(self.undoing.take().map(Undoing::into_done));
         let fates = self.fates(from);
-        undo.retain(|unit| {
-            let fate = fates.get(unit.step as usize).copied().unwrap_or(Fate::Stays);
-            fate == Fate::Stays || (fate == Fate::Resumes && unit.item.is_some())
-        });
-        self.undo = undo;
+        let stays = |unit: Unit| match fates.get(unit.step as usize) {
+            None | Some(Fate::Stays) => true,
+            Some(Fate::Resumes) => unit.item.is_some(),
+            Some(Fate::Again) => false,
+        };
+        self.undo =
+            undo.into_iter().map(|done| if stays(done.unit) { done } else { done.kept(self) }).collect();
         for (step, fate) in (0..).zip(&fates) {
             match fate {
                 Fate::Stays => {}

@@ -25,8 +25,7 @@ impl Run {
                 tries.due = *retry_at;
                 tries.error.clone_from(&error);
                 if retry_at.is_none() {
-                    self.undoing = None;
-                    self.stuck.push(*unit);
+                    self.stuck.extend(self.undoing.take().map(Undoing::into_done));
                 }
                 if let Some(step) = self.step_mut(unit.step) {
                     step.tries.error = error;
@@ -35,8 +34,10 @@ impl Run {
             Event::Undone { unit, ended } => {
                 self.note_peer(*unit, ended);
                 self.undo_tries(*unit);
-                self.undoing = None;
-                self.undone(record.at, *unit);
+                // What a step did before it began anew says nothing of where it stands.
+                if self.undoing.take().is_none_or(|undoing| undoing.before.is_none()) {
+                    self.undone(record.at, *unit);
+                }
             }
             _ => {}
         }
@@ -47,21 +48,19 @@ impl Run {
         if let Phase::Ending(ending) = &mut self.phase {
             (ending.compensate, ending.given_up) = (false, true);
         }
-        if let Some(undoing) = self.undoing.take() {
-            self.undo.push(undoing.unit);
-        }
+        self.undo.extend(self.undoing.take().map(Undoing::into_done));
     }
 
     /// The attempts to take a unit back; it is not among those that wait for it any more.
     fn undo_tries(&mut self, unit: Unit) -> &mut Tries {
         if self.undoing.as_ref().is_none_or(|undoing| undoing.unit != unit) {
             // The last one, unless something is wrong with the events.
-            if let Some(place) = self.undo.iter().rposition(|waiting| *waiting == unit) {
-                self.undo.remove(place);
-            }
-            self.undoing = Some(Undoing { unit, tries: Tries::default() });
+            let place = self.undo.iter().rposition(|waiting| waiting.unit == unit);
+            let before = place.and_then(|place| self.undo.remove(place).before);
+            self.undoing = Some(Undoing { unit, before, tries: Tries::default() });
         }
-        &mut self.undoing.get_or_insert_with(|| Undoing { unit, tries: Tries::default() }).tries
+        let begin = || Undoing { unit, before: None, tries: Tries::default() };
+        &mut self.undoing.get_or_insert_with(begin).tries
     }
 
     fn undone(&mut self, at: UnixMillis, unit: Unit) {

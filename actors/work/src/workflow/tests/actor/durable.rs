@@ -172,3 +172,31 @@ fn a_run_that_cannot_be_read_stands_still_and_the_others_go_on() {
         assert_eq!(second.actor.restarts(), 0);
     });
 }
+
+#[test]
+fn a_start_reads_the_events_of_a_run_page_by_page() {
+    testing::world(|world| async move {
+        let scene = Scene::start(&world);
+        let items: Vec<u32> = (0..400).collect();
+        let fan = json!({"name": "fan", "steps": [
+            {"id": "f", "for_each": items, "tool": "t", "input": {"n": "${item}"}},
+            {"id": "last", "tool": "t", "input": {"n": "${size(steps.f.output)}"}}
+        ]});
+        let id = scene.submit(&fan, &json!({})).await;
+        world.settle().await;
+        for (task, _, input) in scene.queued() {
+            scene.finish(task, input);
+        }
+        world.settle().await;
+        let disk = scene.outside.borrow().disk.clone();
+        let queue = scene.outside.borrow().queue.clone();
+        let outside = Rc::new(std::cell::RefCell::new(Outside { disk, queue, ..Outside::default() }));
+        let second = Scene::with(&world, outside, crate::workflow::WorkflowOptions::default());
+        second.work(&world, |_, input| input.clone()).await;
+        let view = second.end(id).await;
+        assert_eq!(second.output(&view), json!({"last": {"n": 400}}));
+        let outside = second.outside.borrow();
+        assert!(outside.disk.events(id).len() > 800 && outside.longest_page <= 256);
+        assert_eq!(outside.steps_known, 1, "the queue was told");
+    });
+}

@@ -10,14 +10,14 @@ use meshwork_kit::testing::{Probe, World, probe};
 use meshwork_kit::{ActorRef, Port, Reply, channel_port};
 use meshwork_proto::artifact::{ArtifactError, ArtifactPiece, PutArtifact, ReadArtifact};
 use meshwork_proto::discovery::{ListPeers, PeerView};
-use meshwork_proto::queue::{self, Cancel, GetTask, SubmitStep, WatchTask};
+use meshwork_proto::queue::{self, Cancel, GetTask, StepsKnown, SubmitStep, WatchTask};
 use meshwork_proto::store::{Commit, ReadKey, ReadKeys, Scan, StoreError};
-use meshwork_proto::task::{Progress, TaskView};
+use meshwork_proto::task::{Progress, TaskView, WaitingFor};
 use meshwork_proto::transport::{CallPeer, FetchArtifact};
 use meshwork_proto::workflow::{
     By, DescribeTools, GetRun, RunView, SubmitRun, ToolShape, WorkflowError, WorkflowOp,
 };
-use meshwork_proto::{Caller, Cid, Fence, Json, RunId, TaskId, UnixMillis};
+use meshwork_proto::{Caller, Cid, Fence, Json, PeerId, RunId, TaskId, UnixMillis};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -40,6 +40,15 @@ pub(super) struct Outside {
     pub tools: BTreeMap<String, Value>,
     /// Tasks were submitted so often.
     pub submitted: usize,
+    /// The queue was told so often that all steps are known.
+    pub steps_known: usize,
+    /// Longest page of events that was asked for.
+    pub longest_page: u32,
+    /// Why tasks of a tool wait.
+    pub why: BTreeMap<String, WaitingFor>,
+    /// Peers there are, and how often that was asked.
+    pub peers: Vec<PeerView>,
+    pub listed: usize,
     /// Pieces of artifacts were read so often.
     pub pieces: usize,
     /// Artifacts of the other peer.
@@ -73,7 +82,12 @@ impl Scene {
             read_keys: served(&outside, |outside, ReadKeys { keys, .. }| {
                 Ok(keys.iter().map(|key| outside.disk.get(key)).collect())
             }),
-            scan: served(&outside, |outside, scan: Scan| Ok(outside.disk.scan(&scan))),
+            scan: served(&outside, |outside, scan: Scan| {
+                if scan.from.first() == Some(&b'e') {
+                    outside.longest_page = outside.longest_page.max(scan.limit);
+                }
+                Ok(outside.disk.scan(&scan))
+            }),
             put_artifact: served(&outside, |outside, PutArtifact(bytes)| {
                 let cid = Cid::of(&bytes);
                 outside.disk.artifacts.insert(cid, bytes);
@@ -88,11 +102,16 @@ impl Scene {
             }),
             submit_step: submits(&outside, &ports),
             watch: watches(&outside, &ports),
+            steps_known: served(&outside, |outside, StepsKnown| outside.steps_known += 1),
             cancel: cancels(&outside, &ports),
             get_task: served(&outside, |outside, by: queue::By<GetTask>| Ok(view_of(outside, by.op.id))),
             call_peer,
             describe_tools: served(&outside, describe),
-            list_peers: served(&outside, |_, _: ListPeers| vec![peer_view()]),
+            list_peers: served(&outside, |outside, _: ListPeers| {
+                outside.listed += 1;
+                let own = outside.peers.clone();
+                if own.is_empty() { vec![peer_view(other())] } else { own }
+            }),
             seed: 7,
         };
         let registry = prometheus::Registry::new();
@@ -265,6 +284,8 @@ fn describe(
 
 fn view_of(outside: &mut Outside, id: TaskId) -> TaskView {
     let task = outside.queue.tasks[&id].clone();
+    let waiting_for = outside.why.get(&task.spec.tool).cloned();
+    let worker = format!("{}/00000001", other()).parse().unwrap();
     TaskView {
         id,
         spec: task.spec,
@@ -273,7 +294,7 @@ fn view_of(outside: &mut Outside, id: TaskId) -> TaskView {
         attempts: 1,
         lease_losses: 0,
         history: Vec::new(),
-        worker: Some(format!("{}/00000001", other()).parse().unwrap()),
+        worker: waiting_for.is_none().then_some(worker),
         fence: Fence::new(1, 1),
         lease_until: None,
         cancel_requested: false,
@@ -284,13 +305,14 @@ fn view_of(outside: &mut Outside, id: TaskId) -> TaskView {
         created: UnixMillis(0),
         updated: UnixMillis(0),
         finished: None,
-        waiting_for: None,
+        waiting_for,
     }
 }
 
-fn peer_view() -> PeerView {
+/// A peer that is connected and has said nothing of itself.
+pub(super) fn peer_view(peer: PeerId) -> PeerView {
     PeerView {
-        peer: other(),
+        peer,
         addresses: Vec::new(),
         connected: true,
         role: None,

@@ -5,7 +5,6 @@ use crate::workflow::definition::{Action, Limits, Workflow};
 use crate::workflow::evaluate::{Documents, Evaluated, Outcome, Trouble, evaluate};
 use crate::workflow::expression::Budget;
 use crate::workflow::logic::doc::Doc;
-use crate::workflow::logic::pure::digest;
 use crate::workflow::logic::{Checked, Prepare, Prepared, StepDoc, Stored, SubSubmit, Wanted};
 use crate::workflow::records::{HeaderRecord, PureRecord, pure_key, read};
 use meshwork_proto::workflow::WorkflowError;
@@ -92,8 +91,8 @@ impl Bench {
             Evaluated::Input(input, input_cid) => {
                 let step = &prepare.workflow.steps[prepare.unit.step as usize];
                 if let Action::Task(task) = &step.action
-                    && step.pure
-                    && let Some(value) = self.disk.get(&pure_key(&digest(step, task, &input_cid)))
+                    && let Some(scope) = &prepare.pure
+                    && let Some(value) = self.disk.get(&pure_key(&scope.digest(task, &input_cid)))
                 {
                     let PureRecord { output, output_cid, .. } = read(&value).unwrap();
                     return Prepared::Cached { output, output_cid };
