@@ -42,9 +42,9 @@ mod view;
 mod waiters;
 
 pub(crate) use io::{
-    Answer, CheckId, Checked, CommitId, Effect, FlightId, Found, HandOver, Handed, Note, Op, Prepare,
-    Prepared, ReadId, ReadPlan, Shown, ShownTask, StepDoc, Stored, SubAnswer, SubCall, SubEnd, SubSubmit,
-    SubmitTask, Ticket, Turn, Wanted, null,
+    Answer, CheckId, Checked, CommitId, Effect, FlightId, Found, HandOver, Handed, Note, Op, PlacedPart,
+    Prepare, Prepared, ReadId, ReadPlan, Shown, ShownTask, StepDoc, Stored, SubAnswer, SubCall, SubEnd,
+    SubSubmit, SubmitTask, Ticket, Turn, Wanted, null,
 };
 pub(crate) use live::WHOLE;
 #[cfg(test)]

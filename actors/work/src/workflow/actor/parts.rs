@@ -2,7 +2,7 @@
 
 use super::WorkflowActor;
 use super::stored::{Reader, unasked};
-use crate::workflow::logic::{FlightId, SubAnswer, SubCall, SubEnd, SubSubmit};
+use crate::workflow::logic::{FlightId, PlacedPart, SubAnswer, SubCall, SubEnd, SubSubmit};
 use meshwork_kit::Ctx;
 use meshwork_proto::task::{INLINE_LIMIT, Payload};
 use meshwork_proto::transport::{CallError, CallPeer, FetchArtifact, PeerTarget};
@@ -50,11 +50,20 @@ impl WorkflowActor {
         let (reader, calls) = (self.reader(ctx), Rc::clone(&self.calls));
         match call {
             SubCall::Submit(what) => {
+                let key = what.submit.idempotency_key.clone().unwrap_or_default();
+                let parent = what.submit.parent.as_ref().map(|parent| parent.run);
                 let answer = async move {
                     let _place = calls.place(&peer).await;
-                    submit(&reader, &peer, *what).await
+                    let answer = submit(&reader, &peer, *what).await;
+                    (answer, peer)
                 };
-                ctx.spawn_then(answer, move |actor, answer, ctx| actor.part_answered(flight, answer, ctx));
+                ctx.spawn_then(answer, move |actor, (answer, peer), ctx| match (answer, parent) {
+                    (Ok(SubAnswer::Placed(run)), Some(parent)) => {
+                        let part = PlacedPart { peer, parent, key, run };
+                        actor.step(ctx, |state, turn| state.part_placed(turn, flight, part));
+                    }
+                    (answer, _) => actor.part_answered(flight, answer, ctx),
+                });
             }
             SubCall::Watch(run) => {
                 let answer = async move {

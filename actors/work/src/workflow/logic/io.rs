@@ -248,6 +248,19 @@ pub(crate) struct SubSubmit {
     pub read: Option<(RunId, u64)>,
 }
 
+/// A sub-workflow that a peer accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct PlacedPart {
+    /// Who.
+    pub peer: PeerId,
+    /// The run that it is a part of.
+    pub parent: RunId,
+    /// The key under which it was submitted.
+    pub key: String,
+    /// Its run.
+    pub run: RunId,
+}
+
 /// What came of a [`SubCall`].
 #[derive(Debug, Clone)]
 pub(crate) enum SubAnswer {

@@ -1,8 +1,8 @@
 //! Sub-workflows: runs of their own, here or at another peer, that a unit waits for.
 
 use super::flight::AttemptEnd;
-use super::io::{Effect, FlightId, SubAnswer, SubCall, SubEnd, SubSubmit};
-use super::live::{Flight, Stage, What};
+use super::io::{Effect, FlightId, PlacedPart, SubAnswer, SubCall, SubEnd, SubSubmit};
+use super::live::{Flight, Kind, Stage, What};
 use super::run::Phase;
 use super::submit::Asker;
 use super::{After, Coordinator, Turn};
@@ -267,6 +267,32 @@ impl Coordinator {
             }
         }
         self.settle(turn);
+    }
+
+    /// A peer accepted a sub-workflow. If nobody waits for it any more, it is given up: its step had no more time, or its run
+    /// ended without waiting for the answer.
+    pub(crate) fn part_placed(&mut self, turn: &mut Turn<'_>, id: FlightId, part: PlacedPart) {
+        let PlacedPart { peer, parent, key, run } = part;
+        if self.flights.contains_key(&id) {
+            return self.sub_answered(turn, id, SubAnswer::Placed(run));
+        }
+        // (What moves, or moved, is asked for by its next coordinator.)
+        let wanted = self.runs.get(&parent).is_none_or(|live| {
+            let moves =
+                live.run.moving.is_some() || live.replacing || matches!(live.run.phase, Phase::Moved(_));
+            moves || live.flights.values().any(|flight| self.part_key_of(*flight).as_ref() == Some(&key))
+        });
+        if !wanted {
+            self.cancel_far(peer, run, false);
+        }
+        self.settle(turn);
+    }
+
+    /// The key of the sub-workflow that a flight waits for.
+    fn part_key_of(&self, id: FlightId) -> Option<String> {
+        let flight = self.flights.get(&id).filter(|flight| flight.kind == Kind::Sub)?;
+        let run = &self.runs.get(&flight.run)?.run;
+        Some(part_key(flight, run.tries(flight.unit)?.begun, run.round))
     }
 
     /// A sub-workflow is coordinated by another peer now.

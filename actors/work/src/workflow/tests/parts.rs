@@ -1,7 +1,7 @@
 //! Sub-workflows that move to other peers, and whose parents do: they are found, read and given up wherever they are.
 
 use super::bench::{Bench, OTHER, Pending, member, other, owner, submission};
-use crate::workflow::logic::{Answer, Handed, Op, SubAnswer, SubCall};
+use crate::workflow::logic::{Answer, Handed, Op, PlacedPart, SubAnswer, SubCall};
 use meshwork_proto::workflow::{
     CoordinateRun, GetRun, ListRuns, ParentStep, RunAction, RunState, RunSubmitted, SubmitRun, WorkflowError,
 };
@@ -233,4 +233,41 @@ fn a_part_at_a_peer_is_given_up_when_it_is_on_the_disk_that_its_run_ends() {
     assert!(told(&mut bench, PART).is_empty(), "after a crash it would not be known why");
     bench.settle();
     assert_eq!(told(&mut bench, PART), [other()]);
+}
+
+#[test]
+fn a_part_that_is_accepted_when_nobody_waits_for_it_any_more_is_given_up() {
+    let mut bench = Bench::new();
+    let mut definition = nested();
+    definition["steps"][0]["place"] = json!({"peer": OTHER});
+    definition["steps"][0]["timeout_s"] = json!(10);
+    definition["steps"][0]["retry"] = json!({"max_attempts": 2, "backoff_s": 1});
+    let id = bench.submit(&definition, &json!({}));
+    let next = |bench: &mut Bench| {
+        let (flight, _, call) = bench.calls.pop_front().unwrap();
+        let SubCall::Submit(what) = call else { panic!("{call:?}") };
+        (flight, what.submit.idempotency_key.unwrap())
+    };
+    let (first, old) = next(&mut bench);
+    bench.advance(12_000);
+    let (second, new) = next(&mut bench);
+    let placed = |key: &String, run| PlacedPart { peer: other(), parent: id, key: key.clone(), run };
+    let given_up = |bench: &mut Bench| {
+        let calls = std::mem::take(&mut bench.calls);
+        let cancels = calls.into_iter().filter_map(|(_, peer, call)| match call {
+            SubCall::Cancel { run, compensate: false } => Some((peer, run)),
+            _ => None,
+        });
+        cancels.collect::<Vec<_>>()
+    };
+    // Both answers come now: one to the attempt that had its time, one to that which is waited for.
+    let late = RunId::from_bytes([8; 16]);
+    bench.turn(|state, turn| state.part_placed(turn, first, placed(&old, late)));
+    assert_eq!(given_up(&mut bench), [(other(), late)]);
+    bench.turn(|state, turn| state.part_placed(turn, second, placed(&new, PART)));
+    assert!(given_up(&mut bench).is_empty());
+    // An answer to the same question, asked before.
+    bench.turn(|state, turn| state.part_placed(turn, first, placed(&new, PART)));
+    assert!(given_up(&mut bench).is_empty(), "it is waited for");
+    assert_eq!(bench.get(id).steps[0].run, Some((other(), PART)));
 }
