@@ -25,14 +25,14 @@
 mod actor;
 mod handlers;
 mod held;
-mod logic;
+pub(crate) mod logic;
 mod metrics;
 mod options;
-mod records;
+pub(crate) mod records;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use actor::QueueStatus;
 pub use options::{OptionError, QueueOptions};

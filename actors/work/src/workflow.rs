@@ -28,6 +28,8 @@ mod metrics;
 mod options;
 mod records;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tests;
 
 pub use actor::WorkflowStatus;

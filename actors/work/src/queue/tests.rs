@@ -6,7 +6,7 @@ pub(super) mod bench;
 mod cancel;
 mod change;
 mod claim;
-pub(super) mod disk;
+pub(crate) mod disk;
 mod durable;
 mod finish;
 mod lease;

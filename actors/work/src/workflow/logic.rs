@@ -49,6 +49,8 @@ pub(crate) use io::{
 pub(crate) use live::WHOLE;
 #[cfg(test)]
 pub(crate) use load::rebuild;
+#[cfg(test)]
+pub(crate) use run::Phase;
 pub(crate) use run::Run;
 pub(crate) use stats::Totals;
 pub(crate) use tasks::{QUEUE_WITHIN, Refused};

@@ -69,7 +69,8 @@ pub(crate) struct Bench {
     pub commits: usize,
     pub written: usize,
     definitions: BTreeMap<Cid, Arc<Workflow>>,
-    starts: u64,
+    /// How often it started: each start has other ids of runs.
+    pub starts: u64,
     next_ticket: u64,
 }
 
@@ -180,6 +181,10 @@ impl Bench {
     pub(crate) fn turn(&mut self, call: impl FnOnce(&mut Coordinator, &mut Turn<'_>)) {
         self.one_turn(call);
         loop {
+            if self.fatal.is_some() {
+                // It is of no use any more, and sends nothing.
+                return;
+            }
             if self.state.wants_more() {
                 self.one_turn(|state, turn| state.go_on(turn));
             } else if self.state.waiting_to_leave().0 {

@@ -36,7 +36,7 @@ impl Bench {
         Ok(workflow)
     }
 
-    pub(super) fn check(&mut self, what: &SubSubmit) -> Result<Checked, WorkflowError> {
+    pub(crate) fn check(&mut self, what: &SubSubmit) -> Result<Checked, WorkflowError> {
         let document = self.disk.payload(&what.submit.definition);
         let workflow = self.workflow(&document)?;
         let given = match what.read {
@@ -49,7 +49,7 @@ impl Bench {
         Ok(Checked { workflow, inputs: self.disk.keep(bytes.bytes().clone()), inputs_cid })
     }
 
-    pub(super) fn prepare(&mut self, prepare: &Prepare) -> Prepared {
+    pub(crate) fn prepare(&mut self, prepare: &Prepare) -> Prepared {
         if let Wanted::Gather(ends) = &prepare.wanted {
             let results = ends.iter().map(|seq| match seq {
                 0 => Value::Null,
