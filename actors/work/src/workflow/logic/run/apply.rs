@@ -50,9 +50,31 @@ impl Run {
                 self.apply_undo(record, seq);
             }
             Event::Retried { from, .. } => self.apply_retried(at, *from),
+            Event::MoveBegun { .. }
+            | Event::Exported
+            | Event::MoveEnded { .. }
+            | Event::Moved { .. }
+            | Event::TakenOver { .. } => self.apply_move(at, &record.event),
+            Event::UndoGivenUp { .. } => self.apply_given_up(),
+            Event::ParentMoved { peer } => {
+                if let Some(parent) = &mut self.parent {
+                    parent.peer = peer.clone();
+                }
+            }
+        }
+    }
+
+    /// A step of a hand-over.
+    fn apply_move(&mut self, at: UnixMillis, event: &Event) {
+        match event {
             Event::MoveBegun { to, epoch, .. } => {
                 self.offered.insert(to.clone());
                 self.moving = Some(Moving { to: to.clone(), epoch: *epoch, since: at, sent: false });
+            }
+            Event::Exported => {
+                if let Some(moving) = &mut self.moving {
+                    moving.sent = true;
+                }
             }
             Event::MoveEnded { epoch, .. } => {
                 self.moving = None;
@@ -69,17 +91,7 @@ impl Run {
                 self.epoch = *epoch;
                 self.taken.push((from.clone(), *epoch));
             }
-            Event::UndoGivenUp { .. } => self.apply_given_up(),
-            Event::ParentMoved { peer } => {
-                if let Some(parent) = &mut self.parent {
-                    parent.peer = peer.clone();
-                }
-            }
-            Event::Exported => {
-                if let Some(moving) = &mut self.moving {
-                    moving.sent = true;
-                }
-            }
+            _ => {}
         }
     }
 
